@@ -1,0 +1,100 @@
+/* TOON text: the codec room. TOON spec v4 (github.com/toon-format/spec), as its reference implementation 4.4.0 behaves.
+ *
+ * Two levels. The *document* functions turn JSON text into TOON text and back; they are what `encode` and `decode` of
+ * the JavaScript API call. The *field* functions write and read one value as the log keeps it: the text that follows a
+ * key at column 0, from the key's last byte to the newline that ends the value, e.g.
+ *
+ *     key: Alice            ->  ": Alice\n"
+ *     key[2]: a,b           ->  "[2]: a,b\n"
+ *     key:                  ->  ":\n  id: 1\n"
+ *       id: 1
+ *     key:                  ->  ":\n"               (the empty object)
+ *
+ * so that key token + field text is one entry of a root object. Stored text always has comma and two spaces.
+ *
+ * All functions append to *out and, when they fail, leave out->len as it was. They are linear in their input, take no
+ * memory on the word of a declared length, and refuse nesting deeper than TOON_MAX_DEPTH. */
+#ifndef TOON_TOON_TOON_H
+#define TOON_TOON_TOON_H
+
+#include "base/buf.h"
+
+#define TOON_MAX_DEPTH 2000
+
+/* What a value is. The numbers are part of the run format: append only. */
+typedef enum toon_kind {
+  TOON_NULL = 0,
+  TOON_FALSE = 1,
+  TOON_TRUE = 2,
+  TOON_NUMBER = 3,
+  TOON_STRING = 4,
+  TOON_BYTES = 5,
+  TOON_ARRAY = 6,
+  TOON_OBJECT = 7
+} toon_kind;
+
+enum {
+  TOON_TEXT_ASCII = 8, /* every byte of the field text is below 0x80 */
+  TOON_TEXT_PLAIN = 16 /* a string that stands unquoted: its bytes are the text between ": " and "\n" */
+};
+
+typedef struct toon_text_options {
+  uint8_t delimiter;   /* ',' '\t' or '|' */
+  uint8_t indent_size; /* encode: 1 to 16 spaces. decode: what one level is in strict mode */
+  bool strict;         /* decode only */
+} toon_text_options;
+#define TOON_TEXT_DEFAULTS ((toon_text_options){',', 2, true})
+
+/* ---- documents ---- */
+
+/* JSON text (RFC 8259, UTF-8) to a TOON document without a final newline. The last of several equal keys wins, at the
+ * place of the first, as JSON.parse has it. Number tokens become canonical (integers of any length keep all digits).
+ * TOON_ESYNTAX with line and column of the JSON text if it is not valid; lone surrogate escapes are not. */
+toon_status toon_encode(toon_slice json, const toon_text_options *options, toon_buf *out, toon_error *err);
+
+/* A TOON document to compact JSON text. TOON_ESYNTAX with line and column. "base64:" tokens are strings here. */
+toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err);
+
+/* ---- fields (what the log keeps) ---- */
+
+/* A key token as the spec's encoder writes it: bare when it may be, quoted and escaped otherwise. key: valid UTF-8. */
+toon_status toon_put_key(toon_buf *out, toon_slice key);
+/* Read a key token (bare or quoted) at the start of text. *token_len: bytes of the token. The unescaped key is
+ * *key: borrowed from text if it needed no unescaping, else from *scratch (overwritten). */
+toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len, toon_error *err);
+
+/* Field text of a JSON value / a string / bytes. *flags: kind | TOON_TEXT_ASCII | TOON_TEXT_PLAIN. More than max bytes
+ * of field text are refused with TOON_EVALUETOOBIG, noticed while encoding, before they are allocated.
+ * toon_field_string: TOON_EINVAL if text is not valid UTF-8. */
+toon_status toon_field_json(toon_slice json, size_t max, toon_buf *out, uint8_t *flags, toon_error *err);
+toon_status toon_field_string(toon_slice text, size_t max, toon_buf *out, uint8_t *flags, toon_error *err);
+toon_status toon_field_bytes(toon_slice bytes, size_t max, toon_buf *out, uint8_t *flags, toon_error *err);
+
+/* kind | flags of a field text by looking at it (recovery needs it). The text is trusted to be our encoder's. */
+uint8_t toon_field_flags(toon_slice field);
+
+/* Field text to JSON text; bytes come as the JSON string "base64:...". */
+toon_status toon_field_to_json(toon_slice field, toon_buf *out, toon_error *err);
+/* Field text of a string to its UTF-8 bytes (unescaped). */
+toon_status toon_field_to_string(toon_slice field, toon_buf *out, toon_error *err);
+/* Field text of bytes to the bytes. */
+toon_status toon_field_to_bytes(toon_slice field, toon_buf *out, toon_error *err);
+/* Field text to the TOON document of the value alone, equal to what toon_encode gives for it (indentation of nested
+ * fields taken back one level; no final newline). Bytes come as the token base64:... */
+toon_status toon_field_to_document(toon_slice field, toon_buf *out, toon_error *err);
+
+/* ---- projection ---- */
+
+/* One path of a projection, parsed once: "address.city" is two names. A name that has dots itself can be given by a
+ * literal path (names given one by one). */
+typedef struct toon_path {
+  const toon_slice *names;
+  size_t count;
+} toon_path;
+
+/* From the field text of an object, the JSON text of an object with just the picked fields, named by their paths
+ * joined with dots, absent ones left out. Fields not asked for are skipped by indentation, not decoded.
+ * For an array of objects: an array of such objects. For any other value: its JSON text. */
+toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err);
+
+#endif

@@ -1,0 +1,199 @@
+/* toonstore: an embedded store of JSON values, strings and bytes as TOON text. This header is the manual of the C API.
+ *
+ * Rules that hold for every function
+ * - A function that can fail returns a toon_status and fills *err (which may be NULL). Outputs are written only on
+ *   success.
+ * - Slices and keys passed in are borrowed for the call and copied if they are needed longer. Slices that come out are
+ *   borrowed from the object named; each function says until when.
+ * - A toon_db may be used from any number of threads at once, except that toon_close must be the last call. A batch, a
+ *   cursor and a row belong to one thread at a time.
+ * - Nothing here calls abort or prints. Damage in files is TOON_ECORRUPT with path and offset.
+ *
+ * A store is a directory. Several toon_db handles in one process on one directory share one engine; their durability and
+ * limits must agree (TOON_EINVAL). Another process gets TOON_ELOCKED unless it opens read-only. */
+#ifndef TOONSTORE_H
+#define TOONSTORE_H
+
+#include "base/buf.h"
+#include "base/key.h"
+#include "base/status.h"
+#include "toon/toon.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TOON_VERSION "0.1.0"
+
+typedef struct toon_db toon_db;
+typedef struct toon_batch toon_batch;
+typedef struct toon_snapshot toon_snapshot;
+typedef struct toon_cursor toon_cursor;
+struct os_vfs;
+
+/* When is an acknowledged write safe? At every level it survives the death of the process. */
+typedef enum toon_durability {
+  TOON_DURABLE_COMMIT = 0,   /* survives power loss: fdatasync before the acknowledgement */
+  TOON_DURABLE_INTERVAL = 1, /* power loss takes at most the last sync_interval_ms */
+  TOON_DURABLE_CLOSE = 2     /* synced by toon_sync, checkpoints and toon_close */
+} toon_durability;
+
+typedef struct toon_options {
+  toon_durability durability; /* default COMMIT */
+  uint32_t sync_interval_ms;  /* 1 to 3,600,000; default 1000 */
+  uint64_t max_value_size;    /* bytes of stored TOON text of one value, 1 to 1 GiB; default 1 MiB */
+  uint64_t max_db_size;       /* live bytes of the store; default 1 GiB */
+  uint64_t max_txn_size;      /* bytes of log text of one atomic member, up to 1 GiB; default 64 MiB */
+  uint64_t segment_size;      /* bytes of a log segment, 4 KiB to 1 GiB; default 64 MiB */
+  uint64_t checkpoint_bytes;  /* bytes of log between checkpoints, 4 KiB to 1 GiB; default 32 MiB */
+  uint64_t ttl_ms;            /* default time to live of puts, 0 = none */
+  bool read_only;             /* no lock, no writes: the store as it is at the open */
+  bool repair;                /* cut damage away instead of refusing to open; what was cut is in the statistics */
+  bool create_if_missing;     /* default true */
+  bool error_if_exists;       /* TOON_EINVAL if there is a store already */
+  struct os_vfs *vfs;         /* NULL: the operating system */
+} toon_options;
+
+/* The defaults above. */
+toon_options toon_options_default(void);
+
+/* Open the store in directory `path`, recovering it if the last process died. Blocks; other opens of the same
+ * directory in this process wait. TOON_ENOTFOUND, TOON_ELOCKED, TOON_ECORRUPT, TOON_EFORMAT, TOON_EINVAL, TOON_EIO… */
+toon_status toon_open(const char *path, const toon_options *options, toon_db **out, toon_error *err);
+
+/* Close a handle; the last one of an engine writes what waits, checkpoints and marks the store clean. The handle is gone
+ * whatever is returned; an error tells that the end was not clean (a poisoned log, a full disk): the next open recovers.
+ * Snapshots and cursors of the handle must be closed before. */
+toon_status toon_close(toon_db *db, toon_error *err);
+
+/* ------------------------------------------------------------------------------------------------ writing
+ *
+ * Writes are collected in a batch and committed. A batch has *members*; each is atomic by itself and has a result of its
+ * own. A put or delete outside begin/end is a member of its own. All members waiting when a commit starts, of whatever
+ * batch, share one write and one sync; they take effect in the order of submission. */
+
+typedef enum toon_input {
+  TOON_INPUT_JSON,   /* JSON text */
+  TOON_INPUT_STRING, /* a string, UTF-8 */
+  TOON_INPUT_UTF16,  /* a string, UTF-16 in native order; the slice's len is in bytes */
+  TOON_INPUT_BYTES
+} toon_input;
+
+enum { TOON_IF_ABSENT = 1, TOON_IF_PRESENT = 2, TOON_IF_VERSION = 4 };
+
+typedef struct toon_put_options {
+  int64_t expires_at; /* ms since 1970; 0: the store's ttl_ms if there is one, else never */
+  uint32_t conditions; /* TOON_IF_*; a condition that does not hold makes the member's value 0 and writes nothing */
+  uint64_t version;    /* with TOON_IF_VERSION: the sequence the row must have; 0 = must be absent */
+} toon_put_options;
+
+/* Order of keys: bytes. gte beats gt, lte beats lt, prefix narrows further. Zeroed: everything of the user space. */
+typedef struct toon_range {
+  toon_slice lower, upper, prefix;
+  bool has_lower, has_upper, lower_open, upper_open; /* open: the bound itself is outside */
+  bool reverse;
+  uint8_t space;  /* TOON_SPACE_USER or TOON_SPACE_ROW (bounds are then 8-byte big-endian ids) */
+  uint64_t limit; /* 0 = none */
+} toon_range;
+
+toon_status toon_batch_new(toon_db *db, toon_batch **out, toon_error *err);
+void toon_batch_free(toon_batch *batch);
+
+/* Add an operation. On an error the batch is as before. TOON_EKEYTOOBIG, TOON_EVALUETOOBIG, TOON_EINVAL (ill-formed text),
+ * TOON_ENOMEM, TOON_EREADONLY. JSON is checked only when committed (the member's result). options may be NULL. */
+toon_status toon_batch_put(toon_batch *batch, toon_key key, toon_input input, toon_slice value,
+                           const toon_put_options *options, toon_error *err);
+toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err);
+/* A row without a key; the member's value is its id. */
+toon_status toon_batch_row_put(toon_batch *batch, toon_input input, toon_slice value, const toon_put_options *options,
+                               toon_error *err);
+/* Delete all keys of the range (limit and reverse count); alone in its member. Atomic up to max_txn_size of delete
+ * lines, in several atomic steps beyond. The member's value is the number of keys that were deleted. */
+toon_status toon_batch_clear(toon_batch *batch, const toon_range *range, toon_error *err);
+
+/* The operations between begin and end are one member. abandon drops those since begin. */
+toon_status toon_batch_begin(toon_batch *batch, toon_error *err);
+toon_status toon_batch_end(toon_batch *batch, toon_error *err);
+void toon_batch_abandon(toon_batch *batch);
+
+size_t toon_batch_members(const toon_batch *batch);
+/* Bytes the batch holds, for deciding when to submit. */
+size_t toon_batch_bytes(const toon_batch *batch);
+
+/* Commit all members and wait. Returns TOON_OK when the batch was processed: each member has its own result. Fails only
+ * for the batch as a whole (TOON_ECLOSED, TOON_EREADONLY). */
+toon_status toon_commit(toon_db *db, toon_batch *batch, toon_error *err);
+
+/* The same without waiting: `done` is called once, on whatever thread leads the commit, when every member has its result;
+ * it must be short and must not call the store. If *lead is true there is no leader: the caller must see to it that
+ * toon_lead runs soon, on a thread that may block. On an error nothing was queued and done is not called. */
+typedef void (*toon_done_fn)(void *ctx, toon_batch *batch);
+toon_status toon_submit(toon_db *db, toon_batch *batch, toon_done_fn done, void *ctx, bool *lead, toon_error *err);
+/* Commit group after group until nothing waits. */
+void toon_lead(toon_db *db);
+
+/* Result of member i of a processed batch: its status, with *value = put: 1 written, 0 condition did not hold; delete: 1 if
+ * the key existed; row_put: the id; clear: the number of keys; begin/end: 1. On failure *err is its error. */
+toon_status toon_batch_result(const toon_batch *batch, size_t i, uint64_t *value, toon_error *err);
+
+/* ------------------------------------------------------------------------------------------------ reading */
+
+/* A row as read. `field` is its field text (see toon/toon.h) inside the mapped log: borrowed until toon_row_release. */
+typedef struct toon_row {
+  toon_slice field;
+  uint8_t flags; /* toon_kind | TOON_TEXT_ASCII | TOON_TEXT_PLAIN */
+  uint64_t version;   /* sequence of the commit that wrote it */
+  int64_t expires_at; /* ms since 1970, 0 = never */
+  uintptr_t pin[2];   /* the engine's */
+} toon_row;
+
+static inline toon_kind toon_row_kind(const toon_row *row) { return (toon_kind)(row->flags & 7); }
+
+/* The newest visible row of a key, or as `snapshot` sees it (NULL: now). *found tells; with true the row must be released,
+ * soon: it holds back reuse of memory and files. Checks the row's checksum: TOON_ECORRUPT. */
+toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, toon_row *row, bool *found,
+                     toon_error *err);
+void toon_row_release(toon_db *db, toon_row *row);
+/* As toon_get, without reading the log. */
+toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err);
+/* Ask the memory for what a later toon_get of the key touches first. A hint: does nothing wrong. */
+void toon_prefetch(toon_db *db, toon_key key);
+/* Number of keys of a space. Exact; rows that lapsed but were not swept yet count. */
+toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err);
+
+/* The state of the store at this moment, unchanged by later writes, until closed. */
+toon_status toon_snapshot_open(toon_db *db, toon_snapshot **out, toon_error *err);
+void toon_snapshot_close(toon_snapshot *snapshot);
+uint64_t toon_snapshot_sequence(const toon_snapshot *snapshot);
+
+/* Walk a range in key order (backwards with reverse), at one snapshot: the given one, or one of the cursor's own from
+ * open to close. The slices of a range are copied. */
+toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const toon_range *range, toon_cursor **out,
+                             toon_error *err);
+/* The next row; *end after the last. Key and row are borrowed until the cursor is closed (row) or moved (key); the row must
+ * not be released. `keys_only`: the log is not read and row->field is empty. */
+toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
+                             toon_error *err);
+void toon_cursor_close(toon_cursor *cursor);
+
+/* The stored key token of a row id or key is never shown; values are read by the functions of toon/toon.h on row->field:
+ * toon_field_to_json, toon_field_to_string, toon_field_to_bytes, toon_field_to_document. */
+
+/* ------------------------------------------------------------------------------------------------ upkeep */
+
+/* Everything acknowledged so far is on disk when this returns. */
+toon_status toon_sync(toon_db *db, toon_error *err);
+/* Write the delta out as a run and shorten the next recovery to nothing. */
+toon_status toon_checkpoint(toon_db *db, toon_error *err);
+/* Append a JSON object with the engine's counters (docs in index.d.ts, type Stats). */
+toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
+/* Milliseconds since 1970 by the engine's clock, which never runs back. */
+int64_t toon_now(toon_db *db);
+/* The directory, as given to the first open. Borrowed until close. */
+const char *toon_directory(const toon_db *db);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
