@@ -44,8 +44,8 @@ struct os_vfs {
    * and must not be touched before. The mapping outlives close and unlink. */
   int (*map)(os_vfs *vfs, os_file *file, size_t len, const uint8_t **out);
   void (*unmap)(os_vfs *vfs, const uint8_t *ptr, size_t len);
-  /* Take an exclusive lock that belongs to this open file (OFD lock; flock where there is none). EWOULDBLOCK if
-   * somebody else has it. Released by close. */
+  /* Take an exclusive lock that belongs to this open file (OFD lock; flock where there is none). The file must be open
+   * with OS_WRITE. EWOULDBLOCK if somebody else has it. Released by close. */
   int (*lock)(os_vfs *vfs, os_file *file);
 
   int (*stat)(os_vfs *vfs, const char *path, os_stat *out);

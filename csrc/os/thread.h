@@ -24,7 +24,9 @@ bool os_cond_wait_ms(os_cond *cond, os_mutex *mutex, uint64_t ms);
 static inline void os_cond_signal(os_cond *cond) { pthread_cond_signal(cond); }
 static inline void os_cond_broadcast(os_cond *cond) { pthread_cond_broadcast(cond); }
 
-/* Start a thread named `name` (15 bytes at most) with all signals blocked. 0 or an errno value. */
+/* Start a thread named `name` (cut to 15 bytes) that takes no signals, so that handlers of the host program run on its
+ * own threads. Only those of a fault (SIGSEGV, SIGBUS ...) stay open: blocked, they would kill the process past Node's
+ * and the sanitizers' reports. 0 or an errno value. */
 int os_thread_start(os_thread *thread, const char *name, void *(*main)(void *), void *arg);
 static inline void os_thread_join(os_thread thread) { pthread_join(thread, NULL); }
 void os_sleep_ms(uint64_t ms);
