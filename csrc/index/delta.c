@@ -1,0 +1,226 @@
+/* The delta's hash, its versions, and its memory. */
+#include "index/delta.h"
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "index/delta_sort.h"
+#include "os/thread.h"
+
+#define SHARDS 64
+#define FIRST_SLOTS 16
+#define CHUNK (256u << 10)
+
+typedef struct slot {
+  _Atomic uint64_t hash;
+  _Atomic(index_node *) node; /* NULL: free */
+} slot;
+
+/* A table never shrinks or moves in place: growth makes a new one, and the old one stays until the delta goes, because
+ * readers may be in it. Together the old ones are no larger than the newest. */
+typedef struct table {
+  struct table *older;
+  size_t mask;
+  slot slots[];
+} table;
+
+typedef struct shard {
+  _Atomic(table *) table;
+  size_t used;
+  size_t coming; /* counted by reserve */
+} shard;
+
+typedef struct chunk {
+  struct chunk *older;
+  size_t used, size;
+  uint8_t bytes[];
+} chunk;
+
+struct index_delta {
+  _Atomic uint32_t refs;
+  shard shards[SHARDS];
+  chunk *chunks; /* newest first; the reserved room is in the first */
+  _Atomic uint64_t bytes;
+  _Atomic uint64_t nodes;
+  _Atomic int64_t puts[TOON_SPACES];
+  _Atomic(index_node *) first;
+  index_node *last;
+  index_delta_order order;
+};
+
+static size_t shard_of(uint64_t hash) { return (size_t)(hash >> 58); }
+static size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
+
+static table *table_new(index_delta *delta, size_t slots, table *older) {
+  table *t = toon_calloc(1, sizeof *t + slots * sizeof t->slots[0]);
+  if (!t) return NULL;
+  t->mask = slots - 1;
+  t->older = older;
+  atomic_fetch_add_explicit(&delta->bytes, sizeof *t + slots * sizeof t->slots[0], memory_order_relaxed);
+  return t;
+}
+
+index_delta *index_delta_new(void) {
+  index_delta *delta = toon_calloc(1, sizeof *delta);
+  if (!delta) return NULL;
+  atomic_init(&delta->refs, 1);
+  index_delta_order_init(&delta->order);
+  return delta;
+}
+
+void index_delta_ref(index_delta *delta) { atomic_fetch_add_explicit(&delta->refs, 1, memory_order_relaxed); }
+
+void index_delta_unref(index_delta *delta) {
+  if (!delta || atomic_fetch_sub_explicit(&delta->refs, 1, memory_order_acq_rel) != 1) return;
+  for (size_t i = 0; i < SHARDS; i++)
+    for (table *t = atomic_load(&delta->shards[i].table), *older; t; t = older) {
+      older = t->older;
+      toon_free(t);
+    }
+  for (chunk *c = delta->chunks, *older; c; c = older) {
+    older = c->older;
+    toon_free(c);
+  }
+  index_delta_order_free(&delta->order);
+  toon_free(delta);
+}
+
+static void table_put(table *t, uint64_t hash, index_node *node) {
+  size_t i = (size_t)hash & t->mask;
+  while (atomic_load_explicit(&t->slots[i].node, memory_order_relaxed)) i = (i + 1) & t->mask;
+  atomic_store_explicit(&t->slots[i].hash, hash, memory_order_relaxed);
+  atomic_store_explicit(&t->slots[i].node, node, memory_order_release);
+}
+
+/* Make room so that used + coming stays at or below half of the slots. */
+static toon_status shard_grow(index_delta *delta, shard *s) {
+  table *old = atomic_load_explicit(&s->table, memory_order_relaxed);
+  size_t slots = old ? old->mask + 1 : FIRST_SLOTS;
+  while ((s->used + s->coming) * 2 > slots) slots *= 2;
+  if (old && slots == old->mask + 1) return TOON_OK;
+  table *t = table_new(delta, slots, old);
+  if (!t) return TOON_ENOMEM;
+  for (size_t i = 0; old && i <= old->mask; i++) {
+    index_node *node = atomic_load_explicit(&old->slots[i].node, memory_order_relaxed);
+    if (node) table_put(t, node->hash, node);
+  }
+  atomic_store_explicit(&s->table, t, memory_order_release);
+  return TOON_OK;
+}
+
+static size_t insert_size(const index_insert *insert) {
+  return round8(sizeof(index_node) + insert->key.len) + sizeof(index_version);
+}
+
+toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts, size_t count) {
+  toon_status status = TOON_OK;
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; i++) {
+    delta->shards[shard_of(inserts[i].hash)].coming++;
+    bytes += insert_size(&inserts[i]);
+  }
+  for (size_t i = 0; i < SHARDS; i++) {
+    shard *s = &delta->shards[i];
+    if (s->coming && status == TOON_OK) status = shard_grow(delta, s);
+    s->coming = 0;
+  }
+  if (status != TOON_OK) return status;
+  chunk *c = delta->chunks;
+  if (c && c->size - c->used >= bytes) return TOON_OK;
+  size_t size = bytes > CHUNK ? bytes : CHUNK;
+  c = toon_malloc(sizeof *c + size);
+  if (!c) return TOON_ENOMEM;
+  c->older = delta->chunks;
+  c->used = 0;
+  c->size = size;
+  delta->chunks = c;
+  atomic_fetch_add_explicit(&delta->bytes, sizeof *c + size, memory_order_relaxed);
+  return TOON_OK;
+}
+
+static void *take(index_delta *delta, size_t size) {
+  chunk *c = delta->chunks;
+  void *ptr = c->bytes + c->used;
+  c->used += size;
+  return ptr;
+}
+
+static index_node *find(const index_delta *delta, toon_key key, uint64_t hash) {
+  table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
+  if (!t) return NULL;
+  for (size_t i = (size_t)hash & t->mask;; i = (i + 1) & t->mask) {
+    index_node *node = atomic_load_explicit(&t->slots[i].node, memory_order_acquire);
+    if (!node) return NULL;
+    if (atomic_load_explicit(&t->slots[i].hash, memory_order_relaxed) == hash && toon_key_eq(index_node_key(node), key))
+      return node;
+  }
+}
+
+static void insert_one(index_delta *delta, index_insert *insert) {
+  index_node *node = find(delta, insert->key, insert->hash);
+  index_version *older = node ? atomic_load_explicit(&node->newest, memory_order_relaxed) : NULL;
+  index_version *version = take(delta, sizeof *version);
+  version->entry = insert->entry;
+  version->older = older;
+  insert->replaced = older;
+  int64_t change = (insert->entry.kind == INDEX_PUT) - (older && older->entry.kind == INDEX_PUT);
+  if (change) atomic_fetch_add_explicit(&delta->puts[insert->key.space], change, memory_order_relaxed);
+  if (node) {
+    atomic_store_explicit(&node->newest, version, memory_order_release);
+    return;
+  }
+  node = take(delta, round8(sizeof *node + insert->key.len));
+  atomic_init(&node->newest, version);
+  atomic_init(&node->next, NULL);
+  node->hash = insert->hash;
+  node->key_len = insert->key.len;
+  node->space = insert->key.space;
+  if (insert->key.len) memcpy(node->key, insert->key.ptr, insert->key.len);
+  shard *s = &delta->shards[shard_of(insert->hash)];
+  s->used++;
+  table_put(atomic_load_explicit(&s->table, memory_order_relaxed), insert->hash, node);
+  if (delta->last)
+    atomic_store_explicit(&delta->last->next, node, memory_order_release);
+  else
+    atomic_store_explicit(&delta->first, node, memory_order_release);
+  delta->last = node;
+  atomic_fetch_add_explicit(&delta->nodes, 1, memory_order_relaxed);
+}
+
+void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (i + 8 < count) index_delta_prefetch(delta, inserts[i + 8].hash);
+    insert_one(delta, &inserts[i]);
+  }
+}
+
+const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash) {
+  return find(delta, key, hash);
+}
+
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, uint64_t sequence, index_entry *entry) {
+  const index_node *node = find(delta, key, hash);
+  const index_version *version = node ? index_node_version(node, sequence) : NULL;
+  if (!version) return false;
+  *entry = version->entry;
+  return true;
+}
+
+void index_delta_prefetch(const index_delta *delta, uint64_t hash) {
+  table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
+  if (t) __builtin_prefetch(&t->slots[(size_t)hash & t->mask]);
+}
+
+index_delta_info index_delta_get_info(const index_delta *delta) {
+  index_delta *d = (index_delta *)delta;
+  index_delta_info info = {.nodes = atomic_load_explicit(&d->nodes, memory_order_relaxed),
+                           .bytes = atomic_load_explicit(&d->bytes, memory_order_relaxed)};
+  for (int i = 0; i < TOON_SPACES; i++) info.puts[i] = atomic_load_explicit(&d->puts[i], memory_order_relaxed);
+  return info;
+}
+
+const index_node *index_delta_after(const index_delta *delta, const index_node *node) {
+  return atomic_load_explicit(node ? &((index_node *)node)->next : &((index_delta *)delta)->first, memory_order_acquire);
+}
+
+toon_status index_delta_sorted(index_delta *delta, index_piece *pieces[INDEX_PIECES_MAX], size_t *count) {
+  return index_delta_order_take(&delta->order, delta, pieces, count);
+}

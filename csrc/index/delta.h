@@ -1,0 +1,93 @@
+/* The delta: the newest part of the index, in memory. What commits insert since the last checkpoint is here, every version
+ * of it, newest first per key:
+ *
+ *     shard -> slots (hash, node) -> node {key, newest} -> version -> older version -> ...
+ *
+ * One thread at a time inserts (the commit leader); any number reads without a lock: slots, chains and the list of nodes
+ * are published by release stores, and memory goes only when the whole delta does. A read names the sequence it may see.
+ *
+ * Point reads go through the hash. For scans the nodes are sorted when first asked for: only those that came since the
+ * last time, into a piece that is merged with earlier pieces when it has grown to a fraction of their size. */
+#ifndef TOON_INDEX_DELTA_H
+#define TOON_INDEX_DELTA_H
+
+#include "index/entry.h"
+#include <stdatomic.h>
+
+typedef struct index_delta index_delta;
+typedef struct index_version index_version;
+typedef struct index_node index_node;
+
+struct index_version {
+  index_entry entry;
+  index_version *older; /* immutable */
+};
+
+struct index_node {
+  _Atomic(index_version *) newest;
+  _Atomic(index_node *) next; /* in the order of insertion */
+  uint64_t hash;
+  uint32_t key_len;
+  uint8_t space;
+  uint8_t key[];
+};
+
+/* NULL without memory. One reference. */
+index_delta *index_delta_new(void);
+void index_delta_ref(index_delta *delta);
+void index_delta_unref(index_delta *delta);
+
+/* What one insertion needs; the key is borrowed for the call. */
+typedef struct index_insert {
+  toon_key key;
+  uint64_t hash; /* index_key_hash */
+  index_entry entry;
+  const index_version *replaced; /* out: the version of this delta that it follows, or NULL */
+} index_insert;
+
+/* Get all memory that inserting these will need. TOON_ENOMEM leaves the delta usable and unchanged. */
+toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts, size_t count);
+/* Insert what was reserved; cannot fail. Entries of one key come oldest first. */
+void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count);
+
+/* The newest version of a key with a sequence <= `sequence`. False: none here. */
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, uint64_t sequence, index_entry *entry);
+const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash);
+void index_delta_prefetch(const index_delta *delta, uint64_t hash);
+/* The newest version of a node that a sequence may see, or NULL. */
+static inline const index_version *index_node_version(const index_node *node, uint64_t sequence) {
+  const index_version *v = atomic_load_explicit(&((index_node *)node)->newest, memory_order_acquire);
+  while (v && v->entry.sequence > sequence) v = v->older;
+  return v;
+}
+static inline toon_key index_node_key(const index_node *node) {
+  return (toon_key){node->key, node->key_len, node->space};
+}
+
+typedef struct index_delta_info {
+  uint64_t nodes, bytes;
+  int64_t puts[TOON_SPACES]; /* keys whose newest version is a put */
+} index_delta_info;
+/* Counters, as of the last finished insertion. Any thread. */
+index_delta_info index_delta_get_info(const index_delta *delta);
+
+/* Walk the nodes in the order of insertion, from the start (NULL) or behind a node: for resolving them against what lies
+ * below. */
+const index_node *index_delta_after(const index_delta *delta, const index_node *node);
+
+/* ---- sorted order ---- */
+
+/* An immutable sorted list of nodes; counted by reference. */
+typedef struct index_piece {
+  _Atomic uint32_t refs;
+  size_t count;
+  const index_node *nodes[];
+} index_piece;
+
+#define INDEX_PIECES_MAX 8
+
+/* All nodes inserted before the call, as at most INDEX_PIECES_MAX sorted pieces, each with a reference for the caller. */
+toon_status index_delta_sorted(index_delta *delta, index_piece *pieces[INDEX_PIECES_MAX], size_t *count);
+void index_piece_unref(index_piece *piece);
+
+#endif
