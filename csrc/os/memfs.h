@@ -6,13 +6,17 @@
 #ifndef TOON_OS_MEMFS_H
 #define TOON_OS_MEMFS_H
 
+#include "os/faulty.h"
 #include "os/os.h"
 
 typedef struct os_memfs os_memfs;
 
-/* An empty file system with its root directory "/". NULL without memory. */
+/* An empty file system with its root directory "/". Paths start there, with or without the first slash; links and ".."
+ * do not exist; directories cannot be opened. Every file system has a device number of its own, so a registry by
+ * (dev, ino) keeps them apart. It stands for the kernel and its disk, so only file handles come from base/alloc.h:
+ * a test that lets allocations fail meets the engine's, not ours. NULL without memory. */
 os_memfs *os_memfs_new(void);
-/* Free it with all files; mappings of it become invalid. */
+/* Free it with all files and open handles; mappings of it become invalid. */
 void os_memfs_free(os_memfs *fs);
 os_vfs *os_memfs_vfs(os_memfs *fs);
 
@@ -29,14 +33,19 @@ typedef enum os_crash_mode {
 } os_crash_mode;
 
 /* A new file system as after a power cut once the first `ops` journal entries had been done. The new one has an empty
- * journal and all its content counts as synced. NULL without memory. */
+ * journal and all its content counts as synced; its clocks go on from those of the old one. NULL without memory.
+ *
+ * OS_CRASH_RANDOM, the same for the same seed. Files: a block holds what it held at the last sync of its file or after
+ * some later write or truncate; a file has some size it had since then, those a long write passes through included;
+ * what is inside that size and was lost reads as zeros. How much survives is itself drawn per file: about all, half, or
+ * hardly any of the blocks, or everything up to some change, which is torn, and nothing after. Names: per directory,
+ * its changes since its last dirsync survive up to some random one; of a rename between two directories each sees its
+ * own half. Syncing a file does not keep its name: that takes the dirsync. */
 os_memfs *os_memfs_crash(const os_memfs *fs, size_t ops, os_crash_mode mode, uint64_t seed);
 
-/* Fault injection: asked before each vfs call with its name ("pwrite", "datasync", ...) and path; a non-zero errno
- * makes the call fail with it and do nothing. NULL: none. Works on any vfs through os_faulty_wrap too. */
-typedef int (*os_fault_fn)(void *ctx, const char *call, const char *path);
+/* Fault injection, as os_faulty_wrap does it for any vfs (see os/faulty.h). NULL: none. */
 void os_memfs_set_fault(os_memfs *fs, os_fault_fn fault, void *ctx);
-/* The clock is manual: starts at wall 1700000000000 ms and moves only by this call. */
+/* The clock is manual: starts at wall 1700000000000 ms, monotonic 1 s, and moves only by this call, by so much each. */
 void os_memfs_advance_ms(os_memfs *fs, int64_t wall_ms, uint64_t monotonic_ms);
 /* Whole content of a file for comparisons (borrowed until the next change), or NULL. */
 const uint8_t *os_memfs_content(const os_memfs *fs, const char *path, size_t *len);
