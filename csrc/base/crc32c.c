@@ -1,10 +1,11 @@
 /* CRC32C with the machine's own instruction, three streams at a time, or with tables.
  *
- * The instruction takes 8 bytes a cycle but answers after three, so one stream uses a third of it. Input is cut into
- * three equal parts of `stride` bytes whose checksums run side by side; then they are joined: the checksum of a part
- * followed by n more bytes is that checksum times x^8n modulo the polynomial, which is one carry-less multiply by a
- * constant and one more CRC instruction to reduce. The constants for every stride that is a multiple of 8 come from a
- * table filled at the first call, so any length, not only a few block sizes, splits into three. */
+ * The instruction takes 8 bytes a cycle but answers after three, so one stream uses a third of it. Input is
+ * cut into three equal parts of `stride` bytes whose checksums run side by side; then they are joined: the
+ * checksum of a part followed by n more bytes is that checksum times x^8n modulo the polynomial, which is one
+ * carry-less multiply by a constant and one more CRC instruction to reduce. The constants for every stride
+ * that is a multiple of 8 come from a table filled at the first call, so any length, not only a few block
+ * sizes, splits into three. */
 #include "base/crc32c.h"
 
 #include <pthread.h>
@@ -53,9 +54,12 @@ static inline uint32_t load32(const uint8_t *p) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define CRC_HARDWARE __attribute__((target("sse4.2,pclmul")))
-/* Of the processors with SSE4.2 only the first generation lacks the carry-less multiply; it takes the tables. */
+/* Of the processors with SSE4.2 only the first generation lacks the carry-less multiply; it takes the tables.
+ */
 static int has_hardware(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"); }
-CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) { return (uint32_t)_mm_crc32_u64(crc, v); }
+CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) {
+  return (uint32_t)_mm_crc32_u64(crc, v);
+}
 CRC_HARDWARE static inline uint32_t crc_u32(uint32_t crc, uint32_t v) { return _mm_crc32_u32(crc, v); }
 CRC_HARDWARE static inline uint32_t crc_u8(uint32_t crc, uint8_t v) { return _mm_crc32_u8(crc, v); }
 CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {
@@ -73,7 +77,8 @@ CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {
 #endif
 #ifdef __linux__
 #include <sys/auxv.h>
-static int has_hardware(void) { /* HWCAP_PMULL and HWCAP_CRC32, in numbers because the header asm/hwcap.h may be missing */
+static int has_hardware(
+    void) { /* HWCAP_PMULL and HWCAP_CRC32, in numbers because the header asm/hwcap.h may be missing */
   unsigned long need = 1ul << 4 | 1ul << 7;
   return (getauxval(AT_HWCAP) & need) == need;
 }
@@ -96,7 +101,8 @@ enum {
   THREE_MIN = 80     /* shorter input gains less from three streams than joining them costs */
 };
 
-/* powers[i] is x^(64i - 33): times x^33, which the product and its reduction bring along, it appends 8i zero bytes. */
+/* powers[i] is x^(64i - 33): times x^33, which the product and its reduction bring along, it appends 8i zero
+ * bytes. */
 static uint32_t powers[2 * STRIDE_MAX / 8 + 1];
 
 CRC_HARDWARE static void fill_powers(void) {

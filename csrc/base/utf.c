@@ -1,6 +1,7 @@
-/* UTF-8 and UTF-16. Nearly all text is ASCII in long runs, so every function goes over runs in blocks of 16 to 64 bytes
- * and drops to one character at a time only around what is not. The blocks are a handful of primitives, written for
- * SSE2, NEON and plain C (which TOON_UTF_PLAIN selects, for the test); everything below them is common. */
+/* UTF-8 and UTF-16. Nearly all text is ASCII in long runs, so every function goes over runs in blocks of 16
+ * to 64 bytes and drops to one character at a time only around what is not. The blocks are a handful of
+ * primitives, written for SSE2, NEON and plain C (which TOON_UTF_PLAIN selects, for the test); everything
+ * below them is common. */
 #include "base/utf.h"
 
 #include <string.h>
@@ -25,8 +26,8 @@ static inline uint32_t load4(const void *ptr) {
   return v;
 }
 
-/* ---- blocks: each looks at a fixed number of characters and says whether they all are ASCII; narrow and widen may
- * have written rubbish to their output if not, but never more than the block's own room ---- */
+/* ---- blocks: each looks at a fixed number of characters and says whether they all are ASCII; narrow and
+ * widen may have written rubbish to their output if not, but never more than the block's own room ---- */
 
 static inline bool narrow4(const uint16_t *in, uint8_t *out) {
   uint64_t v = load8(in);
@@ -54,7 +55,8 @@ static inline void store16(void *p, __m128i v) { _mm_storeu_si128((__m128i *)p, 
 static inline bool ascii16(const uint8_t *p) { return _mm_movemask_epi8(load16(p)) == 0; }
 
 static inline bool ascii64(const uint8_t *p) {
-  __m128i any = _mm_or_si128(_mm_or_si128(load16(p), load16(p + 16)), _mm_or_si128(load16(p + 32), load16(p + 48)));
+  __m128i any =
+      _mm_or_si128(_mm_or_si128(load16(p), load16(p + 16)), _mm_or_si128(load16(p + 32), load16(p + 48)));
   return _mm_movemask_epi8(any) == 0;
 }
 
@@ -91,7 +93,8 @@ static inline bool widen16(const uint8_t *in, uint16_t *out) {
 static inline bool ascii16(const uint8_t *p) { return vmaxvq_u8(vld1q_u8(p)) < 0x80; }
 
 static inline bool ascii64(const uint8_t *p) {
-  uint8x16_t any = vorrq_u8(vorrq_u8(vld1q_u8(p), vld1q_u8(p + 16)), vorrq_u8(vld1q_u8(p + 32), vld1q_u8(p + 48)));
+  uint8x16_t any =
+      vorrq_u8(vorrq_u8(vld1q_u8(p), vld1q_u8(p + 16)), vorrq_u8(vld1q_u8(p + 32), vld1q_u8(p + 48)));
   return vmaxvq_u8(any) < 0x80;
 }
 
@@ -128,10 +131,13 @@ static inline bool ascii64(const uint8_t *p) {
   return (any & HIGH_BITS) == 0;
 }
 
-static inline bool narrow8(const uint16_t *in, uint8_t *out) { return narrow4(in, out) && narrow4(in + 4, out + 4); }
+static inline bool narrow8(const uint16_t *in, uint8_t *out) {
+  return narrow4(in, out) && narrow4(in + 4, out + 4);
+}
 
 static inline bool narrow32(const uint16_t *in, uint8_t *out) {
-  return narrow8(in, out) && narrow8(in + 8, out + 8) && narrow8(in + 16, out + 16) && narrow8(in + 24, out + 24);
+  return narrow8(in, out) && narrow8(in + 8, out + 8) && narrow8(in + 16, out + 16) &&
+         narrow8(in + 24, out + 24);
 }
 
 static inline bool widen16(const uint8_t *in, uint16_t *out) {
@@ -160,8 +166,8 @@ bool toon_is_ascii(const uint8_t *ptr, size_t n) {
 
 static inline bool is_tail(uint8_t byte) { return (byte & 0xC0) == 0x80; }
 
-/* Length of the well-formed character at p, whose first byte is not ASCII; 0 if there is none. The second byte carries
- * all the special cases of table 3-7: overlong forms, surrogates and the end at U+10FFFF. */
+/* Length of the well-formed character at p, whose first byte is not ASCII; 0 if there is none. The second
+ * byte carries all the special cases of table 3-7: overlong forms, surrogates and the end at U+10FFFF. */
 static inline size_t character(const uint8_t *p, size_t left) {
   uint8_t first = p[0];
   if (first < 0xC2) return 0;
@@ -200,7 +206,8 @@ size_t toon_utf16_to_utf8(const uint16_t *units, size_t n, uint8_t *out, bool *a
     while (end - units >= 32 && narrow32(units, at)) units += 32, at += 32;
     while (end - units >= 8 && narrow8(units, at)) units += 8, at += 8;
     if (end - units >= 4 && narrow4(units, at)) units += 4, at += 4;
-    /* Take some characters singly before trying blocks again, or text without ASCII would pay for each trial. */
+    /* Take some characters singly before trying blocks again, or text without ASCII would pay for each trial.
+     */
     const uint16_t *pause = end - units > 16 ? units + 16 : end;
     while (units < pause) {
       uint32_t c = *units++;

@@ -25,10 +25,10 @@ static int asked(faulty *f, const char *call, const char *path) {
   return error == OS_FAULT_SHORT ? ENOSPC : error;
 }
 
-#define ASK(call, path)                                                                                      \
-  do {                                                                                                       \
-    int asked_ = asked(f, call, path);                                                                       \
-    if (asked_) return asked_;                                                                               \
+#define ASK(call, path)                \
+  do {                                 \
+    int asked_ = asked(f, call, path); \
+    if (asked_) return asked_;         \
   } while (0)
 
 static int faulty_open(os_vfs *vfs, const char *path, unsigned flags, os_file **out) {
@@ -98,7 +98,9 @@ static int faulty_map(os_vfs *vfs, os_file *file, size_t len, const uint8_t **ou
   return f->inner->map(f->inner, file->inner, len, out);
 }
 
-static void faulty_unmap(os_vfs *vfs, const uint8_t *ptr, size_t len) { of(vfs)->inner->unmap(of(vfs)->inner, ptr, len); }
+static void faulty_unmap(os_vfs *vfs, const uint8_t *ptr, size_t len) {
+  of(vfs)->inner->unmap(of(vfs)->inner, ptr, len);
+}
 
 static int faulty_lock(os_vfs *vfs, os_file *file) {
   faulty *f = of(vfs);

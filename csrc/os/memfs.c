@@ -1,8 +1,10 @@
-/* The file system in memory: nodes, names, the journal and the vfs over them. memfs_crash.c reads the journal back.
+/* The file system in memory: nodes, names, the journal and the vfs over them. memfs_crash.c reads the journal
+ * back.
  *
- * A file's bytes are one plain buffer. A mapping is a region of address space of its own, reserved in full and opened
- * page by page as the file grows, into which every write is copied as well: so mappings never move, files that nobody
- * maps cost nothing, and touching what lies beyond the end is a fault as it is with real files. */
+ * A file's bytes are one plain buffer. A mapping is a region of address space of its own, reserved in full
+ * and opened page by page as the file grows, into which every write is copied as well: so mappings never
+ * move, files that nobody maps cost nothing, and touching what lies beyond the end is a fault as it is with
+ * real files. */
 #include "os/memfs_parts.h"
 #include "base/alloc.h"
 
@@ -57,11 +59,15 @@ node *memfs_node(os_memfs *fs, bool is_dir) {
   return n;
 }
 
-bool memfs_reserve(os_memfs *fs) { return grow((void **)&fs->ops, fs->op_count, &fs->op_cap, sizeof *fs->ops); }
+bool memfs_reserve(os_memfs *fs) {
+  return grow((void **)&fs->ops, fs->op_count, &fs->op_cap, sizeof *fs->ops);
+}
 
 void memfs_log(os_memfs *fs, op entry) { fs->ops[fs->op_count++] = entry; }
 
-bool memfs_names_reserve(names *in) { return grow((void **)&in->list, in->count, &in->cap, sizeof *in->list); }
+bool memfs_names_reserve(names *in) {
+  return grow((void **)&in->list, in->count, &in->cap, sizeof *in->list);
+}
 
 name *memfs_names_find(const names *in, const char *what) {
   for (size_t i = 0; i < in->count; i++)
@@ -122,12 +128,12 @@ static int ask(os_memfs *fs, const char *call, const char *path) {
 }
 
 /* The fault hook, then the lock; a hook that wants failure leaves the function. */
-#define ENTER(call, path)                                                                                    \
-  os_memfs *fs = vfs->ctx;                                                                                   \
-  do {                                                                                                       \
-    int asked_ = ask(fs, call, path);                                                                        \
-    if (asked_) return asked_ == OS_FAULT_SHORT ? ENOSPC : asked_;                                           \
-    os_mutex_lock(&fs->mutex);                                                                               \
+#define ENTER(call, path)                                          \
+  os_memfs *fs = vfs->ctx;                                         \
+  do {                                                             \
+    int asked_ = ask(fs, call, path);                              \
+    if (asked_) return asked_ == OS_FAULT_SHORT ? ENOSPC : asked_; \
+    os_mutex_lock(&fs->mutex);                                     \
   } while (0)
 
 static int leave(os_memfs *fs, int error) {
@@ -145,13 +151,14 @@ static size_t pages(size_t len) {
 /* Bytes of a mapping that may be touched while the file has `size` bytes. */
 static size_t open_part(const mapping *m, size_t size) { return pages(size < m->len ? size : m->len); }
 
-/* Let the mappings of a file follow its size. Growing may fail, and is then undone by nobody: pages opened too early
- * are zeros that a caller must not look at anyway. */
+/* Let the mappings of a file follow its size. Growing may fail, and is then undone by nobody: pages opened
+ * too early are zeros that a caller must not look at anyway. */
 static int maps_resize(os_memfs *fs, node *n, size_t size) {
   for (mapping *m = fs->maps; m; m = m->next) {
     if (m->node != n) continue;
     size_t before = open_part(m, n->size), after = open_part(m, size);
-    if (after > before && mprotect(m->ptr + before, after - before, PROT_READ | PROT_WRITE) < 0) return ENOMEM;
+    if (after > before && mprotect(m->ptr + before, after - before, PROT_READ | PROT_WRITE) < 0)
+      return ENOMEM;
     if (size < n->size && size < m->len) memset(m->ptr + size, 0, before - size);
     if (after < before) mprotect(m->ptr + after, before - after, PROT_NONE);
   }
@@ -227,8 +234,12 @@ static int create(os_memfs *fs, const place *at, const char *path, bool is_dir, 
   if (!n) return ENOSPC;
   n->nlink = is_dir ? 2 : 1;
   memfs_names_set(&at->dir->names, last, n->id);
-  memfs_log(fs, (op){.kind = is_dir ? OP_MKDIR : OP_CREATE, .node = n->id, .dir = at->dir->id, .to_dir = at->dir->id,
-                     .name = last, .path = path});
+  memfs_log(fs, (op){.kind = is_dir ? OP_MKDIR : OP_CREATE,
+                     .node = n->id,
+                     .dir = at->dir->id,
+                     .to_dir = at->dir->id,
+                     .name = last,
+                     .path = path});
   *out = n;
   return 0;
 }
@@ -305,7 +316,9 @@ static int write_node(os_memfs *fs, os_file *file, const void *ptr, size_t len, 
   memcpy(copy, ptr, len);
   memcpy(n->data + offset, ptr, len);
   maps_write(fs, n, ptr, len, (size_t)offset);
-  memfs_log(fs, (op){.kind = OP_WRITE, .node = n->id, .path = file->path, .offset = offset, .len = len, .data = copy});
+  memfs_log(
+      fs,
+      (op){.kind = OP_WRITE, .node = n->id, .path = file->path, .offset = offset, .len = len, .data = copy});
   return 0;
 }
 
@@ -340,7 +353,8 @@ static int memfs_truncate(os_vfs *vfs, os_file *file, uint64_t size) {
 }
 
 static void fill_stat(const os_memfs *fs, const node *n, os_stat *out) {
-  *out = (os_stat){.size = n->size, .dev = fs->dev, .ino = n->id + 1u, .nlink = n->nlink, .is_dir = n->is_dir};
+  *out =
+      (os_stat){.size = n->size, .dev = fs->dev, .ino = n->id + 1u, .nlink = n->nlink, .is_dir = n->is_dir};
 }
 
 static int memfs_fstat(os_vfs *vfs, os_file *file, os_stat *out) {
@@ -430,7 +444,11 @@ static int memfs_unlink(os_vfs *vfs, const char *path) {
   memfs_names_remove(&at.dir->names, last);
   at.node->nlink--;
   maybe_drop(fs, at.node);
-  memfs_log(fs, (op){.kind = OP_UNLINK, .node = at.node->id, .dir = at.dir->id, .to_dir = at.dir->id, .name = last,
+  memfs_log(fs, (op){.kind = OP_UNLINK,
+                     .node = at.node->id,
+                     .dir = at.dir->id,
+                     .to_dir = at.dir->id,
+                     .name = last,
                      .path = kept});
   return leave(fs, 0);
 }
@@ -461,15 +479,21 @@ static int memfs_rename(os_vfs *vfs, const char *from_path, const char *to_path)
   if (error || from.node == to.node) return leave(fs, error);
   const char *kept = memfs_text(fs, from_path);
   const char *from_name = memfs_text(fs, from.name), *to_name = memfs_text(fs, to.name);
-  if (!kept || !from_name || !to_name || !memfs_reserve(fs) || !memfs_names_reserve(&to.dir->names)) return leave(fs, ENOSPC);
+  if (!kept || !from_name || !to_name || !memfs_reserve(fs) || !memfs_names_reserve(&to.dir->names))
+    return leave(fs, ENOSPC);
   memfs_names_remove(&from.dir->names, from_name);
   memfs_names_set(&to.dir->names, to_name, from.node->id);
   if (to.node) {
     to.node->nlink = to.node->is_dir ? 0 : to.node->nlink - 1;
     maybe_drop(fs, to.node);
   }
-  memfs_log(fs, (op){.kind = OP_RENAME, .node = from.node->id, .dir = from.dir->id, .to_dir = to.dir->id,
-                     .name = from_name, .to_name = to_name, .path = kept});
+  memfs_log(fs, (op){.kind = OP_RENAME,
+                     .node = from.node->id,
+                     .dir = from.dir->id,
+                     .to_dir = to.dir->id,
+                     .name = from_name,
+                     .to_name = to_name,
+                     .path = kept});
   return leave(fs, 0);
 }
 
@@ -491,7 +515,8 @@ static int memfs_list(os_vfs *vfs, const char *path, int (*visit)(void *ctx, con
   int error = walk(fs, path, &at);
   if (!error) error = !at.node ? ENOENT : !at.node->is_dir ? ENOTDIR : 0;
   if (error) return leave(fs, error);
-  /* The visitor may come back to us, even to unlink what it is shown: so it is shown a copy, without the lock. */
+  /* The visitor may come back to us, even to unlink what it is shown: so it is shown a copy, without the
+   * lock. */
   size_t count = at.node->names.count;
   name *copy = malloc((count + 1) * sizeof *copy);
   if (!copy) return leave(fs, ENOMEM);

@@ -1,11 +1,11 @@
 /* What is left of a file system in memory after a power cut: the journal is played back up to the cut, twice.
  *
- * First the names. Each directory keeps its changes up to its last dirsync and, depending on the mode, none, all or some
- * prefix of the later ones. Then the content of the files that can still be reached from the root. Up to its last sync
- * a file simply gets its changes. From there on there are two contents: `page`, what the running system saw, and `disk`,
- * what has come through. Each later change is made to the page in full; of the blocks it touched, those that survive
- * are copied to the disk whole, because a disk writes whole blocks of the page and so never a newer change to a block
- * without the older ones. */
+ * First the names. Each directory keeps its changes up to its last dirsync and, depending on the mode, none,
+ * all or some prefix of the later ones. Then the content of the files that can still be reached from the
+ * root. Up to its last sync a file simply gets its changes. From there on there are two contents: `page`,
+ * what the running system saw, and `disk`, what has come through. Each later change is made to the page in
+ * full; of the blocks it touched, those that survive are copied to the disk whole, because a disk writes
+ * whole blocks of the page and so never a newer change to a block without the older ones. */
 #include "os/memfs_parts.h"
 
 #include <stdlib.h>
@@ -37,9 +37,9 @@ typedef enum survival {
 } survival;
 
 typedef struct past {
-  size_t synced;  /* journal index behind the last sync of the file or dirsync of the directory */
-  size_t later;   /* changes after that */
-  size_t seen;    /* of these, how many have been played back */
+  size_t synced; /* journal index behind the last sync of the file or dirsync of the directory */
+  size_t later;  /* changes after that */
+  size_t seen;   /* of these, how many have been played back */
   uint64_t random;
   bool reached;
   uint32_t id_after; /* of a reached node in the new file system */
@@ -86,7 +86,9 @@ static void draw(crash *c, uint64_t seed) {
     past *n = &c->nodes[i];
     static const uint64_t odds[] = {16, 31, 1};
     n->random = stream(seed, i);
-    n->keep = c->mode == OS_CRASH_KEEP_ALL ? n->later : c->mode == OS_CRASH_LOSE_ALL ? 0 : below(&n->random, n->later + 1);
+    n->keep = c->mode == OS_CRASH_KEEP_ALL   ? n->later
+              : c->mode == OS_CRASH_LOSE_ALL ? 0
+                                             : below(&n->random, n->later + 1);
     uint64_t how = below(&n->random, 4);
     n->survival = how == 3 ? SURVIVE_PREFIX : SURVIVE_SCATTERED;
     n->odds = odds[how % 3];
@@ -219,14 +221,16 @@ static bool log_new(os_memfs *fs, op entry) {
   return true;
 }
 
-/* Give node `id_after` the names that directory `id` is left with, and go down. Paths are of no use in hidden entries. */
+/* Give node `id_after` the names that directory `id` is left with, and go down. Paths are of no use in hidden
+ * entries. */
 static bool build_names(crash *c, uint32_t id) {
   past *dir = &c->nodes[id];
   for (size_t i = 0; i < dir->names.count; i++) {
     uint32_t child = dir->names.list[i].node;
     past *p = &c->nodes[child];
     bool is_dir = c->fs->nodes[child]->is_dir, first = !p->reached;
-    if (is_dir && !first) continue; /* half a rename left it with two names; a file may have them, a directory not */
+    if (is_dir && !first)
+      continue; /* half a rename left it with two names; a file may have them, a directory not */
     const char *what = memfs_text(c->after, dir->names.list[i].text);
     node *n = first ? memfs_node(c->after, is_dir) : c->after->nodes[p->id_after];
     if (!what || !n) return false;
@@ -236,8 +240,11 @@ static bool build_names(crash *c, uint32_t id) {
     names *names_after = &c->after->nodes[dir->id_after]->names;
     if (!memfs_names_reserve(names_after)) return false;
     memfs_names_set(names_after, what, n->id);
-    if (!log_new(c->after, (op){.kind = is_dir ? OP_MKDIR : OP_CREATE, .node = n->id, .dir = dir->id_after,
-                                .to_dir = dir->id_after, .name = what}))
+    if (!log_new(c->after, (op){.kind = is_dir ? OP_MKDIR : OP_CREATE,
+                                .node = n->id,
+                                .dir = dir->id_after,
+                                .to_dir = dir->id_after,
+                                .name = what}))
       return false;
     if (is_dir && !build_names(c, child)) return false;
   }

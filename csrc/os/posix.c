@@ -22,9 +22,9 @@ struct os_file {
 #define TRANSFER_MAX ((size_t)1 << 30)
 
 /* Repeat a system call that a signal broke off. */
-#define RETRY(result, call)                                                                                  \
-  do {                                                                                                       \
-    (result) = (call);                                                                                       \
+#define RETRY(result, call) \
+  do {                      \
+    (result) = (call);      \
   } while ((result) < 0 && errno == EINTR)
 
 static int open_fd(const char *path, int flags, int *fd) {
@@ -159,7 +159,8 @@ static int flock_fd(int fd) {
   return result < 0 ? errno : 0;
 }
 
-/* A plain fcntl lock would not do: it belongs to the process, and closing any other descriptor of the file drops it. */
+/* A plain fcntl lock would not do: it belongs to the process, and closing any other descriptor of the file
+ * drops it. */
 static int posix_lock(os_vfs *vfs, os_file *file) {
   (void)vfs;
 #ifdef F_OFD_SETLK
@@ -169,7 +170,8 @@ static int posix_lock(os_vfs *vfs, os_file *file) {
   if (result >= 0) return 0;
   if (errno == EAGAIN || errno == EACCES) return EWOULDBLOCK;
   if (errno != EINVAL) return errno;
-  /* EINVAL: a kernel or sandbox without OFD locks. Every process there ends up at flock, so they still exclude. */
+    /* EINVAL: a kernel or sandbox without OFD locks. Every process there ends up at flock, so they still
+     * exclude. */
 #endif
   return flock_fd(file->fd);
 }
@@ -225,7 +227,8 @@ static int posix_list(os_vfs *vfs, const char *path, int (*visit)(void *ctx, con
       result = errno;
       break;
     }
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) result = visit(ctx, entry->d_name);
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      result = visit(ctx, entry->d_name);
   }
   closedir(dir);
   return result;

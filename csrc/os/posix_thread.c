@@ -92,5 +92,6 @@ int os_thread_start(os_thread *thread, const char *name, void *(*main)(void *), 
 void os_sleep_ms(uint64_t ms) {
   if (ms > WAIT_MAX_MS) ms = WAIT_MAX_MS;
   struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-  while (nanosleep(&left, &left) < 0 && errno == EINTR) {}
+  while (nanosleep(&left, &left) < 0 && errno == EINTR) {
+  }
 }
