@@ -1,15 +1,16 @@
 /* Runs: sorted, immutable files of the index (db.toon.idx-N). Written once from a sorted source, then mapped and read.
  *
- * A run is a sequence of 4 KiB pages, each guarded by a CRC32C that is checked the first time the page is used (a bitmap
- * remembers), so opening costs little and damage is never returned as data:
+ * A run is a sequence of 4 KiB pages, each guarded by a CRC32C that is checked the first time the page is used (a
+ * bitmap remembers), so opening costs little and damage is never returned as data:
  *
  *   header page | data blocks (one or two pages each) | hash pages | fences | footer page
  *
  * - data block: entries sorted by key; each key is stored as (bytes shared with the block's first key, rest), so any
  *   entry is read without the ones before it, and in both directions. A table of 16-bit offsets allows binary search.
  * - hash pages: open addressing, by buckets of 64 bytes, of 8-byte slots (fingerprint, page and offset of the entry: a
- *   point read needs no table). A lookup starts at page hash * pages >> 64 and goes on to the next page only if that one
- *   is full; what overflows the last page has pages of its own behind it, so that the section is written in one pass.
+ *   point read needs no table). A lookup starts at page hash * pages >> 64 and goes on to the next page only if that
+ *   one is full; what overflows the last page has pages of its own behind it, so that the section is written in one
+ *   pass.
  * - fences: per block its page number, its smallest expiry and a separator (greater than the last key of the block
  *   before, not greater than its own first key), for binary search by scans; the first and the largest key in full.
  *   Keys are stored with their space as first byte.
@@ -60,8 +61,11 @@ uint64_t index_key_hash(uint32_t store_id, toon_key key);
 /* Point read. *found tells whether the run has an entry (a delete is an entry). `hash` is index_key_hash of the key. */
 toon_status index_run_get(index_run *run, toon_key key, uint64_t hash, index_entry *entry, bool *found,
                           toon_error *err);
-/* Ask the memory for what a later index_run_get of this hash will touch first. */
+/* Ask the memory for what a later index_run_get of this hash will touch: first the hash page; then, a few keys later,
+ * by what is there, the block and the entry. Many gets at once overlap their cache misses so (3 x faster at 1 M
+ * entries): call the first for key i + 16, the second for key i + 8, then get key i. */
 void index_run_prefetch(const index_run *run, uint64_t hash);
+void index_run_prefetch_entry(const index_run *run, uint64_t hash);
 
 /* The head of a data block, decoded; for the cursor's own use. */
 typedef struct index_run_block {

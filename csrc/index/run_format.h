@@ -1,9 +1,9 @@
-/* The bytes of a run and the parts of the reader that run_read.c and run_cursor.c share. Internal to the runs; FORMAT.md
- * describes the same file for people.
+/* The bytes of a run and the parts of the reader that run_read.c and run_cursor.c share. Internal to the runs;
+ * FORMAT.md describes the same file for people.
  *
  * A run is made of units: one or more whole pages whose last 4 bytes are the CRC32C of the unit's other bytes, seeded
- * with store id, run number and the unit's first page number, so that a page of another place, file or store, or a stale
- * page of a reused disk block, is not taken for the real one.
+ * with store id, run number and the unit's first page number, so that a page of another place, file or store, or a
+ * stale page of a reused disk block, is not taken for the real one.
  *
  *   page 0         header
  *   page 1 ...     data blocks, 1 or 2 pages each, one unit each
@@ -66,9 +66,9 @@ enum {
   RUN_BLOCK_SEQUENCE = 8,   /* u64, what the entries' sequences are told from */
   RUN_BLOCK_EXPIRES = 16,   /* i64, what the entries' expiries are told from */
   RUN_BLOCK_HEAD = 24,
-  RUN_ENTRY_PUT = 1,        /* bits of an entry's tag */
+  RUN_ENTRY_PUT = 1, /* bits of an entry's tag */
   RUN_ENTRY_EXPIRES = 2,
-  RUN_ENTRY_MAX = 64,       /* an encoded entry without its suffix is shorter than that */
+  RUN_ENTRY_MAX = 64, /* an encoded entry without its suffix is shorter than that */
 
   /* Hash page: 63 buckets of 8 slots, 60 zero bytes, CRC. A slot is fingerprint << 45 | page << 13 | offset in block;
    * 0 is empty. */
@@ -84,10 +84,10 @@ enum {
    * largest key; then the key bytes. */
   RUN_FENCE_HEAD = 8,
   RUN_FENCE_RECORD = 24,
-  RUN_FENCE_KEY = 0,     /* u64, from the start of the section */
-  RUN_FENCE_EXPIRES = 8, /* i64, smallest expiry of the block, 0 = none */
-  RUN_FENCE_PAGE_NO = 16,   /* u32, first page of the block */
-  RUN_FENCE_KEY_LEN = 20 /* u16; 2 zero bytes follow */
+  RUN_FENCE_KEY = 0,      /* u64, from the start of the section */
+  RUN_FENCE_EXPIRES = 8,  /* i64, smallest expiry of the block, 0 = none */
+  RUN_FENCE_PAGE_NO = 16, /* u32, first page of the block */
+  RUN_FENCE_KEY_LEN = 20  /* u16; 2 zero bytes follow */
 };
 
 static inline uint16_t run_load16(const uint8_t *ptr) {
@@ -161,8 +161,9 @@ static inline const uint8_t *run_fence(const index_run *run, uint32_t block) {
   return run->fences + (size_t)block * RUN_FENCE_RECORD;
 }
 
-/* Read the head of the data block at `page`, which lies in the data. The limits are checked every time, not only with the checksum: it costs
- * nothing against the cache miss, and a file changed behind our back is then damaged, not a crash. */
+/* Read the head of the data block at `page`, which lies in the data. The limits are checked every time, not only with
+ * the checksum: it costs nothing against the cache miss, and a file changed behind our back is then damaged, not a
+ * crash. */
 static inline toon_status run_block_at(index_run *run, uint32_t page, index_run_block *block, toon_error *err) {
   if (!run_is_checked(run, page)) TOON_TRY(run_check_block(run, page, err));
   const uint8_t *ptr = run->map + (size_t)page * RUN_PAGE;
@@ -182,6 +183,7 @@ static inline toon_status run_block_at(index_run *run, uint32_t page, index_run_
   return TOON_OK;
 }
 
+/* The entry at `offset` of the block does not decode. */
 static inline toon_status run_bad_entry(const index_run *run, const index_run_block *block, uint32_t offset,
                                         toon_error *err) {
   return run_corrupt(run, block->page, offset < block->table ? offset : 0, "an entry makes no sense", err);

@@ -60,7 +60,8 @@ static toon_status check_end_page(const index_run *run, uint32_t page, const cha
                         number, version, RUN_VERSION);
   if (store_id != run->info.store_id || number != run->info.number)
     return toon_fail_at(err, TOON_ECORRUPT, run->path, (int64_t)page * RUN_PAGE + RUN_AT_STORE,
-                        "this is index run %" PRIu64 " of store %08" PRIx32 ", expected run %" PRIu64 " of store %08" PRIx32,
+                        "this is index run %" PRIu64 " of store %08" PRIx32 ", expected run %" PRIu64
+                        " of store %08" PRIx32,
                         number, store_id, run->info.number, run->info.store_id);
   return TOON_OK;
 }
@@ -279,10 +280,28 @@ toon_status index_run_get(index_run *run, toon_key key, uint64_t hash, index_ent
   return TOON_OK;
 }
 
-void index_run_prefetch(const index_run *run, uint64_t hash) {
-  if (!run->hash_homes) return;
+static inline const uint8_t *first_slots(const index_run *run, uint64_t hash) {
   size_t bucket = (size_t)run_hash_bucket(hash) * RUN_BUCKET_SLOTS * 8;
-  __builtin_prefetch(run->hash + (size_t)run_hash_home(hash, run->hash_homes) * RUN_PAGE + bucket);
+  return run->hash + (size_t)run_hash_home(hash, run->hash_homes) * RUN_PAGE + bucket;
+}
+
+void index_run_prefetch(const index_run *run, uint64_t hash) {
+  if (run->hash_homes) __builtin_prefetch(first_slots(run, hash));
+}
+
+/* Only a hint: nothing needs to be sound here. */
+void index_run_prefetch_entry(const index_run *run, uint64_t hash) {
+  if (!run->hash_homes) return;
+  const uint8_t *slots = first_slots(run, hash);
+  uint64_t print = run_hash_print(hash);
+  for (int s = 0; s < RUN_BUCKET_SLOTS; s++) {
+    uint64_t slot = toon_load64(slots + 8 * s);
+    uint32_t page = (uint32_t)(slot >> RUN_OFFSET_BITS);
+    if ((slot ^ print) >> RUN_PRINT_SHIFT != 0 || page - 1 >= run->data_pages) continue;
+    const uint8_t *block = run->map + (size_t)page * RUN_PAGE;
+    __builtin_prefetch(block);
+    __builtin_prefetch(block + (slot & ((1u << RUN_OFFSET_BITS) - 1)));
+  }
 }
 
 /* ---- verify ---- */
@@ -292,16 +311,21 @@ static bool fence_parts(const index_run_cursor *cursor, const toon_buf *before) 
   const index_run *run = cursor->run;
   const uint8_t *fence = run_fence(run, cursor->block), *key = run->heads + toon_load64(fence + RUN_FENCE_KEY);
   size_t len = run_load16(fence + RUN_FENCE_KEY_LEN), prefix = run->fence_prefix;
-  toon_key last = {before->ptr + 1, (uint32_t)before->len - 1, before->len ? before->ptr[0] : 0};
-  return run_key_cmp(cursor->key, key, len) >= 0 && (!before->len || run_key_cmp(last, key, len) < 0) &&
-         prefix <= len && memcmp(run->heads + toon_load64(run_fence(run, 0) + RUN_FENCE_KEY), key, prefix) == 0 &&
-         toon_load64(run->heads + (size_t)cursor->block * RUN_FENCE_HEAD) == run_fence_head(key + prefix, len - prefix);
+  const uint8_t *first = run->heads + toon_load64(run_fence(run, 0) + RUN_FENCE_KEY);
+  if (before->len) {
+    toon_key last = {before->ptr + 1, (uint32_t)before->len - 1, before->ptr[0]};
+    if (run_key_cmp(last, key, len) >= 0) return false;
+  }
+  uint64_t head = toon_load64(run->heads + (size_t)cursor->block * RUN_FENCE_HEAD);
+  return run_key_cmp(cursor->key, key, len) >= 0 && prefix <= len && memcmp(first, key, prefix) == 0 &&
+         head == run_fence_head(key + prefix, len - prefix);
 }
 
 static void count_entry(index_run_info *seen, const index_entry *entry) {
   if (!seen->entries || entry->sequence < seen->min_sequence) seen->min_sequence = entry->sequence;
   if (!seen->entries || entry->sequence > seen->max_sequence) seen->max_sequence = entry->sequence;
-  if (entry->expires && (!seen->min_expires || entry->expires < seen->min_expires)) seen->min_expires = entry->expires;
+  if (entry->expires && (!seen->min_expires || entry->expires < seen->min_expires))
+    seen->min_expires = entry->expires;
   seen->entries++;
   if (entry->kind == INDEX_PUT) seen->puts++;
   else seen->deletes++;

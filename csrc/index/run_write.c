@@ -1,6 +1,6 @@
-/* Writing runs: one pass over the source. Blocks go to the file as they fill; kept in memory until the end are 16 bytes an
- * entry for the hash pages, divided by the top bits of the hash (so that they could be kept in files instead), and the
- * fences. */
+/* Writing runs: one pass over the source. Blocks go to the file as they fill. Kept in memory until the end are 16 bytes
+ * an entry for the hash pages, parted by the top bits of the hash (so that the parts could be kept in files instead),
+ * and the fences: 24 bytes and a separator a block, with hostile keys at most half of the key bytes. */
 #include "index/run_format.h"
 
 #include "base/alloc.h"
@@ -237,7 +237,8 @@ static toon_status take_key(writer *w, toon_key key, uint32_t *common) {
 static void count_entry(index_run_info *info, const index_entry *entry) {
   if (!info->entries || entry->sequence < info->min_sequence) info->min_sequence = entry->sequence;
   if (!info->entries || entry->sequence > info->max_sequence) info->max_sequence = entry->sequence;
-  if (entry->expires && (!info->min_expires || entry->expires < info->min_expires)) info->min_expires = entry->expires;
+  if (entry->expires && (!info->min_expires || entry->expires < info->min_expires))
+    info->min_expires = entry->expires;
   info->entries++;
   if (entry->kind == INDEX_PUT) info->puts++;
   else info->deletes++;
@@ -260,7 +261,7 @@ static toon_status add_hash(writer *w, uint64_t hash, uint64_t place) {
 static toon_status add_entry(writer *w, toon_key key, const index_entry *entry) {
   uint32_t common = 0;
   TOON_TRY(take_key(w, key, &common));
-  if (entry->kind > INDEX_PUT) return toon_fail(w->err, TOON_EINVAL, "an index run was given an unknown kind of entry");
+  if (entry->kind > INDEX_PUT) return toon_fail(w->err, TOON_EINVAL, "an index run was given an entry of no kind");
   if (!fits_block(w, entry, common)) {
     TOON_TRY(end_block(w));
     TOON_TRY(begin_block(w, entry, common));
@@ -323,10 +324,7 @@ static toon_status begin_hash_page(writer *w) {
   return TOON_OK;
 }
 
-static toon_status end_hash_page(writer *w) {
-  seal(w, w->hash_at, 1);
-  return TOON_OK;
-}
+static void end_hash_page(writer *w) { seal(w, w->hash_at, 1); }
 
 /* Add the records of one part, by home page. Parts come in the order of their pages, neighbours may share one. */
 static toon_status write_part(writer *w, unsigned part, toon_buf *sorted, toon_buf *starts) {
@@ -356,7 +354,7 @@ static toon_status write_part(writer *w, unsigned part, toon_buf *sorted, toon_b
   }
   for (size_t i = 0; i < len; i++) {
     while (w->hash_pages - 1 < run_hash_home(records[i].hash, w->hash_homes)) {
-      TOON_TRY(end_hash_page(w));
+      end_hash_page(w);
       TOON_TRY(begin_hash_page(w));
     }
     TOON_TRY(add_slot(w, &records[i]));
@@ -377,10 +375,10 @@ static toon_status write_hash(writer *w) {
     if (part % 16 == 0) TOON_GOTO(ask_cancel(w));
     if (w->part_len[part]) TOON_GOTO(write_part(w, part, &sorted, &starts));
   }
-  TOON_GOTO(end_hash_page(w));
+  end_hash_page(w);
   while (w->hash_pages < w->hash_homes || w->carry.len) {
     TOON_GOTO(begin_hash_page(w));
-    TOON_GOTO(end_hash_page(w));
+    end_hash_page(w);
   }
 out:
   toon_buf_free(&sorted);
