@@ -1,0 +1,276 @@
+/* Ranges: a snapshot taken when the range is made, a cursor on it opened at the first row, rows handed out in chunks. */
+#include "range.h"
+#include "functions.h"
+
+#include <string.h>
+
+namespace toonstore {
+
+namespace {
+
+enum { LOWER_OPEN = 1, UPPER_OPEN = 2, REVERSE = 4, ROWS = 8 };
+enum { WANT_KEY = 1, WANT_VALUE = 2, KEY_BYTES = 4 };
+
+/* A chunk ends after so many bytes of values, whatever its number of rows. */
+const size_t CHUNK_BYTES = 256 * 1024;
+
+bool keep_bound(Env *e, napi_value value, std::unique_ptr<uint8_t[]> *memory, toon_slice *out, bool *given) {
+  napi_valuetype type = napi_undefined;
+  napi_typeof(e->env, value, &type);
+  *given = type != napi_undefined;
+  if (!*given) return true;
+  toon_key key;
+  if (!read_key(e, value, &key)) return false;
+  memory->reset(new (std::nothrow) uint8_t[key.len + 1]);
+  if (!*memory) {
+    fail(e, TOON_ENOMEM, nullptr);
+    return false;
+  }
+  if (key.len) memcpy(memory->get(), key.ptr, key.len);
+  *out = toon_slice_of(memory->get(), key.len);
+  return true;
+}
+
+} // namespace
+
+bool Range::read(Env *e, const napi_value *argv) {
+  int32_t flags = 0;
+  double limit = 0;
+  bool prefixed;
+  toon = {};
+  if (!keep_bound(e, argv[0], &memory[0], &toon.lower, &toon.has_lower) ||
+      !keep_bound(e, argv[1], &memory[1], &toon.upper, &toon.has_upper) ||
+      !keep_bound(e, argv[2], &memory[2], &toon.prefix, &prefixed))
+    return false;
+  napi_get_value_int32(e->env, argv[3], &flags);
+  napi_get_value_double(e->env, argv[4], &limit);
+  toon.lower_open = flags & LOWER_OPEN;
+  toon.upper_open = flags & UPPER_OPEN;
+  toon.reverse = flags & REVERSE;
+  toon.space = flags & ROWS ? TOON_SPACE_ROW : TOON_SPACE_USER;
+  toon.limit = (uint64_t)limit;
+  return true;
+}
+
+struct Cursor {
+  Store *store;
+  int32_t handle = 0;
+  Range range;
+  int mode = MODE_VALUE, want = WANT_KEY | WANT_VALUE;
+  toon_snapshot *snapshot = nullptr;
+  toon_cursor *cursor = nullptr;
+  bool busy = false, closed = false; /* busy: a job uses it */
+
+  toon_status next(toon_key *key, toon_row *row, bool *end, toon_error *err) {
+    if (!cursor) TOON_TRY(toon_cursor_open(store->db, snapshot, &range.toon, &cursor, err));
+    return toon_cursor_next(cursor, !(want & WANT_VALUE), key, row, end, err);
+  }
+};
+
+void cursor_close(Env *e, Cursor *cursor) {
+  if (!cursor->closed) e->cursors.remove(cursor->handle);
+  cursor->closed = true;
+  if (cursor->busy) return; /* the job's end comes back here */
+  if (cursor->cursor) toon_cursor_close(cursor->cursor);
+  if (cursor->snapshot) toon_snapshot_close(cursor->snapshot);
+  delete cursor;
+}
+
+void cursors_close(Store *store) {
+  Env *e = store->env;
+  e->cursors.each([&](Cursor *cursor) {
+    if (cursor->store == store) cursor_close(e, cursor);
+  });
+}
+
+/* cursorOpen(store, lower, upper, prefix, flags, limit, mode, want) -> cursor. The snapshot is taken now */
+napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
+  Call<8> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  std::unique_ptr<Cursor> cursor(new (std::nothrow) Cursor());
+  if (!cursor) return fail(c.e, TOON_ENOMEM, nullptr);
+  cursor->store = store;
+  if (!cursor->range.read(c.e, c.argv + 1)) return nullptr;
+  cursor->mode = c.integer(6);
+  cursor->want = c.integer(7);
+  toon_error err;
+  if (toon_snapshot_open(store->db, &cursor->snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  cursor->handle = c.e->cursors.add(cursor.get());
+  if (!cursor->handle) {
+    toon_snapshot_close(cursor->snapshot);
+    return fail(c.e, TOON_ENOMEM, "too many ranges are open");
+  }
+  return make_number(c.e, cursor.release()->handle);
+}
+
+/* cursorClose(cursor). Does nothing for one that is closed */
+napi_value js_cursorClose(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Cursor *cursor = c.e->cursors.get(c.integer(0));
+  if (cursor && !env_forked(c.e)) cursor_close(c.e, cursor);
+  return nullptr;
+}
+
+/* cursorNext(cursor, rows) -> [key, value, …] of the next rows, or only keys or values as wanted; their kinds in the
+ * shared memory, and whether that was the end, which closes the cursor. An error closes it too */
+napi_value js_cursorNext(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Env *e = c.e;
+  Cursor *cursor = cursor_of(e, c[0]);
+  if (!cursor) return nullptr;
+  if (cursor->busy) return fail(e, TOON_EINVAL, "the range is being read asynchronously");
+  napi_value values[2 * ROWS_PER_CALL], self, out = nullptr;
+  uint8_t *kinds = e->shared->kinds;
+  size_t rows = (size_t)c.integer(1), count = 0, bytes = 0;
+  toon_status status = TOON_OK;
+  toon_error err;
+  bool end = false;
+  if (rows > ROWS_PER_CALL) rows = ROWS_PER_CALL;
+  for (size_t i = 0; i < rows && bytes < CHUNK_BYTES && status == TOON_OK; i++) {
+    toon_key key;
+    toon_row row;
+    status = cursor->next(&key, &row, &end, &err);
+    if (status != TOON_OK || end) break;
+    if (cursor->want & WANT_KEY) {
+      status = make_key(e, key, cursor->want & KEY_BYTES, &values[count], &kinds[count], &err);
+      count++;
+    }
+    if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
+      status = make_value(e, row.field, row.flags, cursor->mode, &values[count], &kinds[count], &err);
+      bytes += row.field.len;
+      count++;
+    }
+  }
+  if (end || status != TOON_OK) cursor_close(e, cursor);
+  if (status != TOON_OK) return fail(e, &err);
+  e->shared->ended = end;
+  napi_get_undefined(env, &self);
+  napi_call_function(env, self, env_function(e, e->collect), count, values, &out);
+  return out;
+}
+
+namespace {
+
+/* Rows of a cursor copied on the threadpool. */
+struct Chunk : Job {
+  Chunk(Env *env, Cursor *c, int32_t callback, size_t count) : Job(env), cursor(c), id(callback), rows(count) {
+    store = cursor->store;
+    cursor->busy = true;
+    store_hold(store);
+  }
+  ~Chunk() override {
+    cursor->busy = false;
+    if (end || status != TOON_OK || cursor->closed) cursor_close(e, cursor);
+    toon_buf_free(&bytes);
+    store_release(store);
+  }
+
+  void run() override {
+    while (list.size() < rows && bytes.len < CHUNK_BYTES) {
+      toon_key key;
+      toon_row row;
+      status = cursor->next(&key, &row, &end, &err);
+      if (status != TOON_OK || end) return;
+      Copy copy = {bytes.len, key.len, key.space, row.flags, 0};
+      if (cursor->want & WANT_KEY) status = toon_buf_append(&bytes, key.ptr, key.len);
+      if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
+        copy.field_len = row.field.len;
+        status = toon_buf_add(&bytes, row.field);
+      }
+      if (status != TOON_OK) {
+        toon_fail(&err, status, nullptr);
+        return;
+      }
+      list.push_back(copy);
+    }
+  }
+
+  /* onChunk(id, end, error, ...values) */
+  void done() override {
+    size_t count = 0;
+    napi_value *out = values + 3;
+    uint8_t *kinds = e->shared->kinds;
+    if (napi_create_int32(e->env, id, &values[0]) != napi_ok || !(values[1] = make_bool(e, end)) ||
+        napi_get_undefined(e->env, &values[2]) != napi_ok)
+      return;
+    for (const Copy &copy : list) {
+      const uint8_t *at = bytes.ptr + copy.at;
+      if (status == TOON_OK && (cursor->want & WANT_KEY)) {
+        toon_key key = {at, copy.key_len, copy.space};
+        status = make_key(e, key, cursor->want & KEY_BYTES, &out[count], &kinds[count], &err);
+        at += copy.key_len;
+        count++;
+      }
+      if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
+        toon_slice field = toon_slice_of(at, copy.field_len);
+        status = make_value(e, field, copy.flags, cursor->mode, &out[count], &kinds[count], &err);
+        count++;
+      }
+    }
+    if (status != TOON_OK) {
+      count = 0;
+      values[2] = error_object(e, &err);
+      if (!values[2]) return;
+    }
+    env_call(e, e->on_chunk, 3 + count, values);
+  }
+
+  struct Copy {
+    size_t at;
+    uint32_t key_len;
+    uint8_t space, flags;
+    size_t field_len;
+  };
+  Cursor *cursor;
+  Store *store;
+  int32_t id;
+  size_t rows;
+  std::vector<Copy> list;
+  toon_buf bytes = {};
+  bool end = false;
+  toon_status status = TOON_OK;
+  toon_error err;
+  napi_value values[3 + 2 * ROWS_PER_CALL];
+};
+
+} // namespace
+
+/* cursorNextAsync(cursor, id, rows): as cursorNext, on the threadpool; onChunk(id, end, error, ...values) is called */
+napi_value js_cursorNextAsync(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Cursor *cursor = cursor_of(c.e, c[0]);
+  if (!cursor) return nullptr;
+  if (cursor->busy) return fail(c.e, TOON_EINVAL, "the range is being read asynchronously");
+  size_t rows = (size_t)c.integer(2);
+  if (rows > ROWS_PER_CALL) rows = ROWS_PER_CALL;
+  Chunk *chunk = new (std::nothrow) Chunk(c.e, cursor, c.integer(1), rows);
+  if (!chunk) return fail(c.e, TOON_ENOMEM, nullptr);
+  chunk->start("toonstore range");
+  return nullptr;
+}
+
+/* rangeCount(store, lower, upper, prefix, flags, limit) -> number of keys */
+napi_value js_rangeCount(napi_env env, napi_callback_info info) {
+  Call<6> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  Cursor cursor;
+  cursor.store = store;
+  cursor.want = WANT_KEY;
+  if (!cursor.range.read(c.e, c.argv + 1)) return nullptr;
+  toon_error err;
+  bool end = false;
+  double count = 0;
+  toon_status status = TOON_OK;
+  while (status == TOON_OK && !end) {
+    toon_key key;
+    toon_row row;
+    status = cursor.next(&key, &row, &end, &err);
+    if (status == TOON_OK && !end) count++;
+  }
+  if (cursor.cursor) toon_cursor_close(cursor.cursor);
+  return status == TOON_OK ? make_number(c.e, count) : fail(c.e, &err);
+}
+
+} // namespace toonstore

@@ -1,0 +1,245 @@
+/* What the files of the addon share: the state of one JavaScript environment (the main thread's or a worker's), its
+ * tables of handles, and the way results of commits come back from other threads.
+ *
+ * JavaScript holds small integers, never pointers: a store, an arena (writes being collected) and a cursor are entries
+ * of a table, and a number that is no longer valid is TOON_ECLOSED. Hot functions are plain N-API functions whose data
+ * pointer is the Env. Facts beside the value returned (its kind, a version) go through memory that JavaScript sees as
+ * typed arrays, so that no object is made for them.
+ *
+ * Life of a store: `busy` counts what uses its toon_db outside the JavaScript thread (submitted arenas, jobs). Closing
+ * takes the store out of its table at once; toon_close runs when busy is 0. When the environment ends, the cleanup hook
+ * waits for what was submitted and closes what is left.
+ *
+ * Includes: toonstore.h and, as a public header of base, utf.h. */
+#ifndef TOON_NAPI_ENV_H
+#define TOON_NAPI_ENV_H
+
+#include <node_api.h>
+
+extern "C" {
+#include "toonstore.h"
+#include "base/utf.h"
+}
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace toonstore {
+
+struct Env;
+struct Store;
+struct Arena;
+struct Cursor;
+
+/* How JavaScript has to finish a value. lib/values.js has the same list. */
+enum Kind : uint8_t {
+  KIND_MISSING = 0, /* there is none */
+  KIND_READY = 1,   /* as it is */
+  KIND_JSON = 2,    /* JSON text to parse */
+  KIND_NUMERAL = 3, /* decimal text of a number */
+  KIND_SLAB = 4,    /* bytes in the slab: offset << 13 | length */
+  KIND_FAILED = 5   /* an error object */
+};
+
+/* What a read hands out. */
+enum Mode { MODE_VALUE = 0, MODE_TEXT = 1, MODE_BUFFER = 2, MODE_EXISTS = 3 };
+
+enum {
+  ROWS_PER_CALL = 512, /* most rows that one call hands out */
+  SLAB_VALUE_MAX = 4096
+};
+
+/* Memory that JavaScript sees; lib/binding.js has the same layout. */
+struct Shared {
+  int32_t kind;  /* of the value just returned */
+  int32_t ended; /* a cursor came to its end and is closed */
+  int32_t spare[14];
+  double version, expires_at;
+  double more[6];
+  uint8_t kinds[2 * ROWS_PER_CALL]; /* of the values of a chunk, in order */
+};
+
+/* Small integers for pointers. A handle is generation << 16 | index, so that one that was removed stays invalid. */
+template <class T> class Table {
+public:
+  /* 0 if there are too many or memory is short. */
+  int32_t add(T *item) {
+    uint32_t index;
+    if (free_.empty()) {
+      if (slots_.size() > 0xFFFF) return 0;
+      index = (uint32_t)slots_.size();
+      slots_.push_back({nullptr, 0});
+    } else {
+      index = free_.back();
+      free_.pop_back();
+    }
+    Slot &slot = slots_[index];
+    slot.generation = slot.generation % 0x7FFF + 1;
+    slot.item = item;
+    return (int32_t)(slot.generation << 16 | index);
+  }
+  T *get(int32_t handle) const {
+    uint32_t index = (uint32_t)handle & 0xFFFF;
+    if (index >= slots_.size()) return nullptr;
+    const Slot &slot = slots_[index];
+    return slot.generation == (uint32_t)handle >> 16 ? slot.item : nullptr;
+  }
+  void remove(int32_t handle) {
+    if (!get(handle)) return;
+    uint32_t index = (uint32_t)handle & 0xFFFF;
+    slots_[index].item = nullptr;
+    free_.push_back(index);
+  }
+  /* fn may remove the item it is given. */
+  template <class F> void each(F fn) {
+    for (size_t i = 0; i < slots_.size(); i++)
+      if (slots_[i].item) fn(slots_[i].item);
+  }
+
+private:
+  struct Slot {
+    T *item;
+    uint32_t generation;
+  };
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+};
+
+/* Where finished arenas wait for their JavaScript thread. Shared with the threads that lead commits, so it may outlive
+ * the Env. */
+struct Mailbox {
+  std::mutex mutex;
+  std::condition_variable emptied;
+  napi_threadsafe_function notify = nullptr;
+  Arena *done = nullptr; /* a list, newest first */
+  uint32_t in_flight = 0; /* submitted, not done */
+  bool notified = false, open = true;
+};
+
+struct Store {
+  Env *env;
+  toon_db *db;
+  int32_t handle;
+  uint32_t busy = 0;
+  bool closing = false;
+  napi_deferred closed = nullptr;
+};
+
+/* Writes being collected, or on their way. */
+struct Arena {
+  Store *store;
+  toon_batch *batch;
+  int32_t handle;
+  bool submitted = false;
+  std::shared_ptr<Mailbox> mailbox;
+  Arena *next = nullptr;
+};
+
+struct Env {
+  napi_env env;
+  uint32_t forks; /* of the process when the Env was made */
+  Shared *shared;
+  napi_ref shared_ref = nullptr, slab_ref = nullptr;
+  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr, on_chunk = nullptr;
+  uint8_t *slab = nullptr;
+  size_t slab_size = 0, slab_used = 0;
+  Table<Store> stores;
+  Table<Arena> arenas;
+  Table<Cursor> cursors;
+  std::vector<Store *> all; /* every store not yet closed, whether or not it still has a handle */
+  std::shared_ptr<Mailbox> mailbox;
+  uint32_t pending = 0; /* arenas submitted and not yet delivered; the process stays alive for them */
+
+  /* Scratch of the JavaScript thread. */
+  uint16_t key_units[TOON_KEY_MAX + 2];
+  uint8_t key_bytes[3 * (TOON_KEY_MAX + 2)];
+  toon_buf units = {}; /* UTF-16 */
+  toon_buf text = {};
+};
+
+/* Set up the Env of `env`, with its mailbox and hooks. nullptr with an exception pending. */
+Env *env_new(napi_env env);
+/* True in a process made by fork() after the Env: its engine's threads are not here, so nothing may be used. */
+bool env_forked(const Env *e);
+/* The function behind a reference. */
+napi_value env_function(Env *e, napi_ref ref);
+
+/* Call a JavaScript function of ours from outside a call; an exception becomes 'uncaughtException'. */
+void env_call(Env *e, napi_ref function, size_t argc, napi_value *argv);
+
+/* Throw the JavaScript form of an error; returns nullptr, for `return fail(...)`. */
+napi_value fail(Env *e, const toon_error *err);
+napi_value fail(Env *e, toon_status status, const char *message);
+napi_value fail_type(Env *e, const char *message);
+/* The error object itself; nullptr if JavaScript cannot run any more. */
+napi_value error_object(Env *e, const toon_error *err);
+
+/* The object of a handle, or nullptr with an exception pending. */
+Store *store_of(Env *e, napi_value handle);
+Arena *arena_of(Env *e, napi_value handle);
+Cursor *cursor_of(Env *e, napi_value handle);
+
+/* Count a use of store->db by something that outlives the call; the last release of a closing store closes it. */
+void store_hold(Store *store);
+void store_release(Store *store);
+/* Enter an opened engine handle into the tables. nullptr: no room. */
+Store *store_add(Env *e, toon_db *db);
+
+/* Free an arena that was not submitted, or that is done. */
+void arena_free(Env *e, Arena *arena);
+/* Hand the results of a finished arena to JavaScript and free it. */
+void arena_deliver(Env *e, Arena *arena);
+/* Close a cursor and its snapshot; one that a job uses is closed by the job's end. */
+void cursor_close(Env *e, Cursor *cursor);
+
+/* A job on the threadpool: run() there, done() back on the JavaScript thread (which may be unable to run JavaScript when
+ * the environment is ending), then it is deleted. */
+struct Job {
+  explicit Job(Env *env) : e(env) {}
+  virtual ~Job() = default;
+  virtual void run() = 0;
+  virtual void done() = 0;
+  /* Queue it. If that fails it is run and ended here and now. */
+  void start(const char *name);
+
+  Env *e;
+  napi_async_work work = nullptr;
+};
+
+/* Arguments of a call: `Call<3> c(env, info)`; c.e, c.argc, c[0]… Those not given are undefined. */
+template <size_t N> struct Call {
+  Call(napi_env env, napi_callback_info info) {
+    void *data;
+    argc = N;
+    if (N > 16) { /* N-API fills up what was not given, which costs more than asking */
+      size_t given = 0;
+      napi_get_cb_info(env, info, &given, nullptr, nullptr, nullptr);
+      if (given < N) argc = given < 3 ? 3 : given;
+    }
+    napi_get_cb_info(env, info, &argc, argv, nullptr, &data);
+    if (argc > N) argc = N;
+    e = static_cast<Env *>(data);
+  }
+  napi_value operator[](size_t i) const { return argv[i]; }
+  int32_t integer(size_t i) const {
+    int32_t v = 0;
+    napi_get_value_int32(e->env, argv[i], &v);
+    return v;
+  }
+  double number(size_t i) const {
+    double v = 0;
+    napi_get_value_double(e->env, argv[i], &v);
+    return v;
+  }
+
+  Env *e;
+  size_t argc;
+  napi_value argv[N];
+};
+
+} // namespace toonstore
+
+#endif

@@ -1,0 +1,236 @@
+/* Point reads: one key, many keys in one call, and reads on the threadpool. */
+#include "convert.h"
+#include "functions.h"
+
+#include <string.h>
+
+namespace toonstore {
+
+/* get(store, key, mode) -> the value, with its kind, version and expiry in the shared memory */
+napi_value js_get(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Env *e = c.e;
+  Store *store = store_of(e, c[0]);
+  toon_key key;
+  if (!store || !read_key(e, c[1], &key)) return nullptr;
+  toon_row row;
+  toon_error err;
+  bool found;
+  if (toon_get(store->db, nullptr, key, &row, &found, &err) != TOON_OK) return fail(e, &err);
+  if (!found) {
+    e->shared->kind = KIND_MISSING;
+    return nullptr;
+  }
+  uint8_t kind;
+  napi_value out = nullptr;
+  toon_status status = make_value(e, row.field, row.flags, c.integer(2), &out, &kind, &err);
+  e->shared->version = (double)row.version;
+  e->shared->expires_at = (double)row.expires_at;
+  toon_row_release(store->db, &row);
+  if (status != TOON_OK) return fail(e, &err);
+  e->shared->kind = kind;
+  return out;
+}
+
+/* has(store, key) -> boolean */
+napi_value js_has(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  toon_key key;
+  toon_error err;
+  bool found;
+  if (!store || !read_key(c.e, c[1], &key)) return nullptr;
+  if (toon_has(store->db, nullptr, key, &found, &err) != TOON_OK) return fail(c.e, &err);
+  return make_bool(c.e, found);
+}
+
+namespace {
+
+/* The state that all reads of one call see. Closed at the end of the call. */
+struct Moment {
+  toon_snapshot *snapshot = nullptr;
+  ~Moment() {
+    if (snapshot) toon_snapshot_close(snapshot);
+  }
+};
+
+napi_value collect(Env *e, size_t count, napi_value *values) {
+  napi_value self, out = nullptr;
+  napi_get_undefined(e->env, &self);
+  napi_call_function(e->env, self, env_function(e, e->collect), count, values, &out);
+  return out;
+}
+
+} // namespace
+
+/* One of many reads, at one moment. False with an exception pending. */
+static bool read_one(Env *e, Store *store, const Moment &moment, napi_value given, int mode, napi_value *out,
+                     uint8_t *kind) {
+  toon_key key;
+  toon_row row;
+  toon_error err;
+  bool found;
+  if (!read_key(e, given, &key)) return false;
+  toon_status status = mode == MODE_EXISTS ? toon_has(store->db, moment.snapshot, key, &found, &err)
+                                           : toon_get(store->db, moment.snapshot, key, &row, &found, &err);
+  if (status == TOON_OK && mode == MODE_EXISTS) {
+    *kind = KIND_READY;
+    *out = make_bool(e, found);
+  } else if (status == TOON_OK && found) {
+    status = make_value(e, row.field, row.flags, mode, out, kind, &err);
+    toon_row_release(store->db, &row);
+  } else if (status == TOON_OK) {
+    *kind = KIND_MISSING;
+    napi_get_undefined(e->env, out);
+  }
+  if (status == TOON_OK) return true;
+  fail(e, &err);
+  return false;
+}
+
+/* getMany(store, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most ROWS_PER_CALL keys.
+ * Keys come as arguments, and values go to JavaScript as arguments of a function that returns them as an array: four
+ * times faster than to read and write the elements of arrays. */
+napi_value js_getMany(napi_env env, napi_callback_info info) {
+  Call<ROWS_PER_CALL + 2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  int mode = c.integer(1);
+  toon_error err;
+  Moment moment;
+  size_t count = c.argc < 2 ? 0 : c.argc - 2;
+  if (count > 1 && toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  for (size_t i = 0; i < count; i++) /* value i takes the place of argument i, which was read before */
+    if (!read_one(c.e, store, moment, c[i + 2], mode, &c.argv[i], &c.e->shared->kinds[i])) return nullptr;
+  return collect(c.e, count, c.argv);
+}
+
+/* getLong(store, mode, keys, values, kinds): the same for any number of keys; fills the arrays values and kinds (a
+ * Uint8Array), which are as long as keys */
+napi_value js_getLong(napi_env env, napi_callback_info info) {
+  Call<5> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  int mode = c.integer(1);
+  uint32_t count = 0;
+  size_t kinds_count = 0;
+  void *kinds = nullptr;
+  toon_error err;
+  Moment moment;
+  if (!store) return nullptr;
+  napi_get_array_length(env, c[2], &count);
+  napi_get_typedarray_info(env, c[4], nullptr, &kinds_count, &kinds, nullptr, nullptr);
+  if (count > kinds_count) return fail_type(c.e, "the array of kinds is too short");
+  if (toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  for (uint32_t i = 0; i < count; i++) {
+    napi_handle_scope scope;
+    napi_value key, value;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
+    bool ok = napi_get_element(env, c[2], i, &key) == napi_ok &&
+              read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i) &&
+              napi_set_element(env, c[3], i, value) == napi_ok;
+    napi_close_handle_scope(env, scope);
+    if (!ok) return nullptr;
+  }
+  return nullptr;
+}
+
+/* ---- reads on the threadpool: all of one tick are one job ---- */
+
+namespace {
+
+struct Read {
+  size_t at;    /* in `bytes`: the key, then the field text */
+  uint32_t len; /* of the key */
+  uint8_t space, flags;
+  bool found;
+  toon_status status;
+  size_t field_at, field_len;
+  std::unique_ptr<toon_error> err;
+};
+
+struct Reads : Job {
+  Reads(Env *env, Store *s) : Job(env), store(s) { store_hold(store); }
+  ~Reads() override {
+    toon_buf_free(&bytes);
+    store_release(store);
+  }
+
+  void run() override {
+    for (Read &read : list) {
+      toon_key key = {bytes.ptr + read.at, read.len, read.space};
+      toon_row row;
+      toon_error err;
+      read.status = toon_get(store->db, nullptr, key, &row, &read.found, &err);
+      if (read.status == TOON_OK && read.found) {
+        read.flags = row.flags;
+        read.field_at = bytes.len;
+        read.field_len = row.field.len;
+        read.status = toon_buf_add(&bytes, row.field);
+        if (read.status != TOON_OK) toon_fail(&err, read.status, nullptr);
+        toon_row_release(store->db, &row);
+      }
+      if (read.status != TOON_OK) read.err.reset(new (std::nothrow) toon_error(err));
+    }
+  }
+
+  void done() override {
+    if (napi_create_int32(e->env, handle, &values[0]) != napi_ok) return;
+    for (size_t i = 0; i < list.size(); i++) {
+      const Read &read = list[i];
+      uint8_t *kind = &e->shared->kinds[i];
+      napi_value *value = &values[i + 1];
+      toon_error err;
+      toon_status status = read.status;
+      if (status == TOON_OK && !read.found) {
+        *kind = KIND_MISSING;
+        if (napi_get_undefined(e->env, value) != napi_ok) return;
+        continue;
+      }
+      if (status == TOON_OK)
+        status = make_value(e, toon_slice_of(bytes.ptr + read.field_at, read.field_len), read.flags, MODE_VALUE,
+                            value, kind, &err);
+      else if (read.err)
+        err = *read.err;
+      else
+        toon_fail(&err, status, nullptr);
+      if (status != TOON_OK) {
+        *kind = KIND_FAILED;
+        *value = error_object(e, &err);
+        if (!*value) return;
+      }
+    }
+    env_call(e, e->on_reads, list.size() + 1, values);
+  }
+
+  Store *store;
+  int32_t handle = 0;
+  std::vector<Read> list;
+  toon_buf bytes = {};
+  napi_value values[ROWS_PER_CALL + 1];
+};
+
+} // namespace
+
+/* readsStart(store, id, ...keys): onReads(id, ...values) is called when they are there. At most ROWS_PER_CALL keys */
+napi_value js_readsStart(napi_env env, napi_callback_info info) {
+  Call<ROWS_PER_CALL + 2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  std::unique_ptr<Reads> reads(new (std::nothrow) Reads(c.e, store));
+  if (!reads) return fail(c.e, TOON_ENOMEM, nullptr);
+  reads->handle = c.integer(1);
+  for (size_t i = 2; i < c.argc; i++) {
+    toon_key key;
+    if (!read_key(c.e, c[i], &key)) return nullptr;
+    Read read = {};
+    read.at = reads->bytes.len;
+    read.len = key.len;
+    read.space = key.space;
+    if (toon_buf_append(&reads->bytes, key.ptr, key.len) != TOON_OK) return fail(c.e, TOON_ENOMEM, nullptr);
+    reads->list.push_back(std::move(read));
+  }
+  reads.release()->start("toonstore read");
+  return nullptr;
+}
+
+} // namespace toonstore

@@ -1,0 +1,217 @@
+/* Stores: open, close and upkeep. These wait for the disk, so they are jobs on the threadpool. */
+#include "range.h"
+#include "functions.h"
+
+#include <napi.h>
+#include <algorithm>
+#include <string>
+
+namespace toonstore {
+
+namespace {
+
+/* A job with a promise of its own. */
+struct Task : Job {
+  explicit Task(Env *env) : Job(env) {}
+  virtual napi_value result() {
+    napi_value out = nullptr;
+    napi_get_undefined(e->env, &out);
+    return out;
+  }
+  void done() override { settle(e, deferred, status == TOON_OK ? result() : nullptr, &err); }
+  /* Resolve, or reject if value is nullptr. */
+  static void settle(Env *e, napi_deferred deferred, napi_value value, const toon_error *err) {
+    if (value)
+      napi_resolve_deferred(e->env, deferred, value);
+    else if (napi_value error = error_object(e, err))
+      napi_reject_deferred(e->env, deferred, error);
+  }
+
+  napi_deferred deferred = nullptr;
+  toon_status status = TOON_OK;
+  toon_error err;
+};
+
+napi_value start(Task *task, const char *name) {
+  napi_value promise = nullptr;
+  if (napi_create_promise(task->e->env, &task->deferred, &promise) != napi_ok) {
+    delete task;
+    return nullptr;
+  }
+  task->start(name);
+  return promise;
+}
+
+struct Open : Task {
+  using Task::Task;
+  void run() override { status = toon_open(path.c_str(), &options, &db, &err); }
+  void done() override {
+    Store *store = status == TOON_OK ? store_add(e, db) : nullptr;
+    if (status == TOON_OK && !store) {
+      toon_close(db, nullptr);
+      status = toon_fail(&err, TOON_ENOMEM, "too many stores are open");
+    }
+    settle(e, deferred, store ? make_number(e, store->handle) : nullptr, &err);
+  }
+
+  std::string path;
+  toon_options options;
+  toon_db *db = nullptr;
+};
+
+struct Close : Job {
+  Close(Env *env, Store *s) : Job(env), store(s) {}
+  void run() override { status = toon_close(store->db, &err); }
+  void done() override {
+    e->all.erase(std::remove(e->all.begin(), e->all.end(), store), e->all.end());
+    napi_value undefined = nullptr;
+    napi_get_undefined(e->env, &undefined);
+    if (store->closed) Task::settle(e, store->closed, status == TOON_OK ? undefined : nullptr, &err);
+    delete store;
+  }
+
+  Store *store;
+  toon_status status = TOON_OK;
+  toon_error err;
+};
+
+struct Upkeep : Task {
+  Upkeep(Env *env, Store *s, toon_status (*f)(toon_db *, toon_error *)) : Task(env), store(s), work_of(f) {
+    store_hold(store);
+  }
+  ~Upkeep() override { store_release(store); }
+  void run() override { status = work_of(store->db, &err); }
+
+  Store *store;
+  toon_status (*work_of)(toon_db *, toon_error *);
+};
+
+napi_value upkeep(napi_env env, napi_callback_info info, toon_status (*f)(toon_db *, toon_error *),
+                  const char *name) {
+  Call<1> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  Upkeep *task = new (std::nothrow) Upkeep(c.e, store, f);
+  return task ? start(task, name) : fail(c.e, TOON_ENOMEM, nullptr);
+}
+
+} // namespace
+
+Store *store_add(Env *e, toon_db *db) {
+  Store *store = new (std::nothrow) Store();
+  if (!store) return nullptr;
+  store->env = e;
+  store->db = db;
+  store->handle = e->stores.add(store);
+  if (!store->handle) {
+    delete store;
+    return nullptr;
+  }
+  e->all.push_back(store);
+  return store;
+}
+
+void store_hold(Store *store) { store->busy++; }
+
+static void store_close(Store *store) {
+  Job *job = new (std::nothrow) Close(store->env, store);
+  if (job) job->start("toonstore close");
+}
+
+void store_release(Store *store) {
+  if (--store->busy == 0 && store->closing) store_close(store);
+}
+
+/* storeOpen({ path, durability, … }) -> promise of a store. lib/options.js gives every field */
+napi_value js_storeOpen(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Napi::Object given(env, c[0]);
+  auto number = [&](const char *name) { return given.Get(name).As<Napi::Number>().Int64Value(); };
+  auto flag = [&](const char *name) { return given.Get(name).As<Napi::Boolean>().Value(); };
+  if (env_forked(c.e)) return fail(c.e, TOON_ECLOSED, "this process was forked from the one that loaded toonstore");
+  Open *task = new (std::nothrow) Open(c.e);
+  if (!task) return fail(c.e, TOON_ENOMEM, nullptr);
+  task->path = given.Get("path").As<Napi::String>().Utf8Value();
+  toon_options &o = task->options;
+  o = toon_options_default();
+  o.durability = (toon_durability)number("durability");
+  o.sync_interval_ms = (uint32_t)number("syncInterval");
+  o.max_value_size = (uint64_t)number("maxValueSize");
+  o.max_db_size = (uint64_t)number("maxDbSize");
+  o.max_txn_size = (uint64_t)number("maxTxnSize");
+  o.segment_size = (uint64_t)number("segmentSize");
+  o.checkpoint_bytes = (uint64_t)number("checkpointBytes");
+  o.ttl_ms = (uint64_t)number("ttl");
+  o.read_only = flag("readOnly");
+  o.repair = flag("repair");
+  o.create_if_missing = flag("createIfMissing");
+  o.error_if_exists = flag("errorIfExists");
+  return start(task, "toonstore open");
+}
+
+/* storeClose(store) -> promise. The store takes no calls any more; what was submitted is finished first */
+napi_value js_storeClose(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  napi_value promise = nullptr;
+  if (!store) return nullptr;
+  if (napi_create_promise(env, &store->closed, &promise) != napi_ok) return nullptr;
+  c.e->stores.remove(store->handle);
+  store->closing = true;
+  store_hold(store);
+  cursors_close(store);
+  arenas_free(store);
+  store_release(store);
+  return promise;
+}
+
+/* storeSync(store), storeCheckpoint(store) -> promise */
+napi_value js_storeSync(napi_env env, napi_callback_info info) {
+  return upkeep(env, info, toon_sync, "toonstore sync");
+}
+napi_value js_storeCheckpoint(napi_env env, napi_callback_info info) {
+  return upkeep(env, info, toon_checkpoint, "toonstore checkpoint");
+}
+
+/* storeSyncNow(store): waits for the disk */
+napi_value js_storeSyncNow(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  toon_error err;
+  if (store && toon_sync(store->db, &err) != TOON_OK) return fail(c.e, &err);
+  return nullptr;
+}
+
+/* storeStats(store) -> JSON text */
+napi_value js_storeStats(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  toon_buf json = {};
+  toon_error err;
+  napi_value out = nullptr;
+  toon_status status = toon_stats(store->db, &json, &err);
+  if (status == TOON_OK) status = make_string(c.e, toon_buf_slice(&json), false, &out, &err);
+  toon_buf_free(&json);
+  return status == TOON_OK ? out : fail(c.e, &err);
+}
+
+/* storeSize(store, space) -> number of keys or rows */
+napi_value js_storeSize(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  uint64_t size;
+  toon_error err;
+  if (!store) return nullptr;
+  if (toon_size(store->db, (uint8_t)c.integer(1), &size, &err) != TOON_OK) return fail(c.e, &err);
+  return make_number(c.e, (double)size);
+}
+
+/* storeNow(store) -> ms since 1970 by the engine's clock */
+napi_value js_storeNow(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  return store ? make_number(c.e, (double)toon_now(store->db)) : nullptr;
+}
+
+} // namespace toonstore
