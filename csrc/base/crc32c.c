@@ -54,8 +54,7 @@ static inline uint32_t load32(const uint8_t *p) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define CRC_HARDWARE __attribute__((target("sse4.2,pclmul")))
-/* Of the processors with SSE4.2 only the first generation lacks the carry-less multiply; it takes the tables.
- */
+/* Of the processors with SSE4.2 only the first lacks the carry-less multiply; it takes the tables. */
 static int has_hardware(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"); }
 CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) {
   return (uint32_t)_mm_crc32_u64(crc, v);
@@ -77,9 +76,8 @@ CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {
 #endif
 #ifdef __linux__
 #include <sys/auxv.h>
-static int has_hardware(
-    void) { /* HWCAP_PMULL and HWCAP_CRC32, in numbers because the header asm/hwcap.h may be missing */
-  unsigned long need = 1ul << 4 | 1ul << 7;
+static int has_hardware(void) {
+  unsigned long need = 1ul << 4 | 1ul << 7; /* HWCAP_PMULL, HWCAP_CRC32: older headers lack the names */
   return (getauxval(AT_HWCAP) & need) == need;
 }
 #elif defined(__APPLE__)
