@@ -67,11 +67,13 @@ CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {
 }
 
 #elif defined(__aarch64__)
-#include <arm_acle.h>
 #include <arm_neon.h>
-#ifdef __clang__
+#ifdef __clang__ /* whose arm_acle.h hides the names unless the whole file is compiled for them */
 #define CRC_HARDWARE __attribute__((target("crc,aes")))
+#define CRC_INSTRUCTION(size) __builtin_arm_crc32c##size
 #else
+#include <arm_acle.h>
+#define CRC_INSTRUCTION(size) __crc32c##size
 #define CRC_HARDWARE __attribute__((target("+crc+crypto")))
 #endif
 #ifdef __linux__
@@ -85,9 +87,9 @@ static int has_hardware(void) { return 1; }
 #else
 static int has_hardware(void) { return 0; }
 #endif
-CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) { return __crc32cd(crc, v); }
-CRC_HARDWARE static inline uint32_t crc_u32(uint32_t crc, uint32_t v) { return __crc32cw(crc, v); }
-CRC_HARDWARE static inline uint32_t crc_u8(uint32_t crc, uint8_t v) { return __crc32cb(crc, v); }
+CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) { return CRC_INSTRUCTION(d)(crc, v); }
+CRC_HARDWARE static inline uint32_t crc_u32(uint32_t crc, uint32_t v) { return CRC_INSTRUCTION(w)(crc, v); }
+CRC_HARDWARE static inline uint32_t crc_u8(uint32_t crc, uint8_t v) { return CRC_INSTRUCTION(b)(crc, v); }
 CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {
   return (uint64_t)vmull_p64((poly64_t)a, (poly64_t)b);
 }
