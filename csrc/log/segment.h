@@ -23,6 +23,8 @@ typedef struct log_segment {
   _Atomic uint64_t length; /* readable bytes: up to the end of the last applied group */
   uint64_t padded;         /* bytes of the file; beyond `length` only newlines */
   uint32_t last_crc;       /* CRC of the last frame */
+  /* Bytes of rows here that newer ones made dead: known to the manifest, and by the frozen and the active delta. */
+  _Atomic uint64_t dead, dead_frozen, dead_active;
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
 } log_segment;

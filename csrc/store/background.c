@@ -1,0 +1,136 @@
+/* The engine's one background thread: syncs that are due, checkpoints, merges, and giving old views back. */
+#include "store/engine.h"
+
+#define RETRY_MS 200 /* after a failed checkpoint or merge */
+
+bool background_stopping(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  bool stop = engine->stop;
+  os_mutex_unlock(&engine->wake_lock);
+  return stop;
+}
+
+void background_want_checkpoint(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  if (!engine->want_checkpoint) {
+    engine->want_checkpoint = true;
+    os_cond_signal(&engine->wake_cond);
+  }
+  os_mutex_unlock(&engine->wake_lock);
+}
+
+/* Milliseconds until the next sync is due; UINT64_MAX if none ever is. */
+static uint64_t sync_due_in(store_engine *engine) {
+  if (engine->options.durability != TOON_DURABLE_INTERVAL) return UINT64_MAX;
+  uint64_t passed = (engine_now_ns(engine) - engine->last_sync_ns) / 1000000;
+  return passed >= engine->options.sync_interval_ms ? 0 : engine->options.sync_interval_ms - passed;
+}
+
+void background_slice(store_engine *engine) {
+  if (!engine->background_started || sync_due_in(engine) != 0) return;
+  toon_error err;
+  engine->last_sync_ns = engine_now_ns(engine);
+  engine_sync(engine, &err); /* a failure has poisoned the log: the next write tells */
+}
+
+static void note_checkpoint(store_engine *engine, toon_status status, const toon_error *err) {
+  os_mutex_lock(&engine->error_lock);
+  if (status == TOON_OK)
+    engine->checkpoint_error.status = TOON_OK;
+  else
+    engine->checkpoint_error = *err;
+  os_mutex_unlock(&engine->error_lock);
+  if (status != TOON_OK) atomic_fetch_add_explicit(&engine->stats.checkpoint_failures, 1, memory_order_relaxed);
+}
+
+/* One checkpoint and the merges it makes due. True if something failed and should be tried again later. */
+static bool work(store_engine *engine) {
+  toon_error err;
+  os_mutex_lock(&engine->wake_lock);
+  uint64_t wanted = engine->checkpoints_wanted;
+  engine->want_checkpoint = false;
+  os_mutex_unlock(&engine->wake_lock);
+
+  toon_status status = engine_checkpoint(engine, false, &err);
+  note_checkpoint(engine, status, &err);
+  os_mutex_lock(&engine->wake_lock);
+  engine->checkpoint_status = status;
+  engine->checkpoints_done = wanted;
+  os_cond_broadcast(&engine->idle_cond);
+  os_mutex_unlock(&engine->wake_lock);
+  engine_release_retired(engine);
+
+  bool merged = status == TOON_OK;
+  while (merged && !background_stopping(engine)) {
+    if (engine_merge(engine, &merged, &err) != TOON_OK) return !background_stopping(engine);
+    engine_release_retired(engine);
+  }
+  return status != TOON_OK && atomic_load(&engine->poisoned) == TOON_OK;
+}
+
+static void *background_main(void *arg) {
+  store_engine *engine = arg;
+  bool retry = false;
+  os_mutex_lock(&engine->wake_lock);
+  while (!engine->stop) {
+    bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
+    uint64_t wait = sync_due_in(engine);
+    if (retry && wait > RETRY_MS) wait = RETRY_MS;
+    if (!wanted && !engine->retired && wait) {
+      if (wait == UINT64_MAX)
+        os_cond_wait(&engine->wake_cond, &engine->wake_lock);
+      else if (!os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait) && retry)
+        engine->want_checkpoint = true;
+      continue;
+    }
+    os_mutex_unlock(&engine->wake_lock);
+    background_slice(engine);
+    engine_release_retired(engine);
+    if (wanted) {
+      if (retry) os_sleep_ms(2); /* somebody waits for room while checkpoints fail: no busy loop */
+      retry = work(engine);
+    }
+    os_mutex_lock(&engine->wake_lock);
+  }
+  os_cond_broadcast(&engine->idle_cond);
+  os_mutex_unlock(&engine->wake_lock);
+  return NULL;
+}
+
+toon_status background_start(store_engine *engine, toon_error *err) {
+  engine->last_sync_ns = engine_now_ns(engine);
+  engine->stop = false;
+  int e = os_thread_start(&engine->background, "toonstore", background_main, engine);
+  if (e) return toon_fail_os(err, e, "pthread_create", engine->directory);
+  engine->background_started = true;
+  return TOON_OK;
+}
+
+void background_stop(store_engine *engine) {
+  if (!engine->background_started) return;
+  os_mutex_lock(&engine->wake_lock);
+  engine->stop = true;
+  os_cond_broadcast(&engine->wake_cond);
+  os_mutex_unlock(&engine->wake_lock);
+  os_thread_join(engine->background);
+  engine->background_started = false;
+}
+
+toon_status background_checkpoint(store_engine *engine, toon_error *err) {
+  os_mutex_lock(&engine->wake_lock);
+  uint64_t ticket = ++engine->checkpoints_wanted;
+  os_cond_signal(&engine->wake_cond);
+  while (engine->checkpoints_done < ticket && !engine->stop) os_cond_wait(&engine->idle_cond, &engine->wake_lock);
+  bool done = engine->checkpoints_done >= ticket;
+  toon_status status = engine->checkpoint_status;
+  os_mutex_unlock(&engine->wake_lock);
+  if (!done) return toon_fail(err, TOON_ECLOSED, NULL);
+  if (status == TOON_OK || !err) return status;
+  os_mutex_lock(&engine->error_lock);
+  if (engine->checkpoint_error.status != TOON_OK)
+    *err = engine->checkpoint_error;
+  else
+    toon_fail(err, status, NULL);
+  os_mutex_unlock(&engine->error_lock);
+  return status;
+}

@@ -1,0 +1,377 @@
+/* Checkpoints and merges: the delta becomes a run, runs become fewer runs, and the manifest names them. One thread at a
+ * time does this: the background thread, or open and close while that does not run. A failure leaves everything as it was
+ * but for files that no manifest names. */
+#include "store/engine.h"
+#include "base/alloc.h"
+
+#define TIER_RUNS 4  /* this many runs of a size are merged */
+#define MAX_RUNS 12  /* beyond this, whatever their sizes */
+
+bool engine_delta_full(store_engine *engine) {
+  store_view *view = engine_view(engine);
+  uint64_t log_limit = 4 * engine->options.checkpoint_bytes;
+  if (log_limit < (64u << 20)) log_limit = 64u << 20;
+  bool full = view->deltas[1] && (index_delta_get_info(view->deltas[0]).bytes >= 2 * ENGINE_DELTA_BYTES ||
+                                  engine->bytes_since_freeze >= log_limit);
+  view_unref(view);
+  return full;
+}
+
+toon_status engine_sync(store_engine *engine, toon_error *err) {
+  TOON_TRY(engine_check_poison(engine, err));
+  os_mutex_lock(&engine->apply_lock);
+  uint64_t sequence = atomic_load(&engine->published);
+  log_segment *tail = engine->tail;
+  log_segment_ref(tail);
+  os_mutex_unlock(&engine->apply_lock);
+  toon_status status = TOON_OK;
+  if (atomic_load(&engine->synced) < sequence) {
+    /* A roll may happen meanwhile; it syncs the old segment by itself. */
+    status = log_segment_sync(tail, err);
+    if (status != TOON_OK) {
+      engine_poison(engine, err);
+    } else {
+      atomic_fetch_add_explicit(&engine->stats.syncs, 1, memory_order_relaxed);
+      uint64_t synced = atomic_load(&engine->synced);
+      while (synced < sequence && !atomic_compare_exchange_weak(&engine->synced, &synced, sequence)) {}
+    }
+  }
+  log_segment_unref(tail);
+  return status;
+}
+
+static toon_status run_path(const store_engine *engine, uint64_t number, toon_buf *path) {
+  path->len = 0;
+  return toon_buf_printf(path, "%s/db.toon.idx-%llu", engine->directory, (unsigned long long)number);
+}
+
+/* Write the manifest: the log up to `at`, these runs (newest first), and the dead bytes of the frozen delta too if
+ * `with_frozen`. */
+static toon_status write_manifest(store_engine *engine, const store_view *view, const store_position *at, bool clean,
+                                  bool with_frozen, store_run *const *runs, size_t run_count, toon_error *err) {
+  toon_status status = TOON_OK;
+  store_manifest m = {.store_id = engine->store_id,
+                      .clean = clean,
+                      .replay_segment = at->segment,
+                      .replay_crc = at->crc,
+                      .replay_position = at->position,
+                      .replay_sequence = at->sequence,
+                      .next_row = at->next_row};
+  m.segments = toon_calloc(view->segment_count, sizeof *m.segments);
+  m.runs = toon_calloc(run_count, sizeof *m.runs);
+  if (!m.segments || !m.runs) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  for (size_t i = 0; i < view->segment_count; i++) {
+    log_segment *s = view->segments[i];
+    if (!s || s->id > at->segment) continue;
+    uint64_t dead = atomic_load(&s->dead) + (with_frozen ? atomic_load(&s->dead_frozen) : 0);
+    bool last = s->id == at->segment;
+    m.segments[m.segment_count++] =
+        (manifest_segment){s->id, last ? at->crc : s->last_crc, last ? at->position : atomic_load(&s->length), dead};
+  }
+  for (size_t i = 0; i < run_count; i++) {
+    const index_run_info *info = index_run_get_info(runs[i]->run);
+    m.runs[m.run_count++] = (manifest_run){info->number, info->file_size};
+  }
+  status = manifest_write(engine->vfs, engine->directory, &m, err);
+out:
+  manifest_free(&m);
+  return status;
+}
+
+toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *err) {
+  os_mutex_lock(&engine->manifest_lock);
+  store_view *view = engine_view(engine);
+  toon_status status = write_manifest(engine, view, &engine->replay, clean, false, view->runs, view->run_count, err);
+  if (status == TOON_OK) engine->manifest_clean = clean;
+  view_unref(view);
+  os_mutex_unlock(&engine->manifest_lock);
+  return status;
+}
+
+/* A run's source: a cursor, with deletes left out at the bottom, and due syncs done on the way. */
+typedef struct run_source {
+  store_engine *engine;
+  index_cursor *cursor;
+  bool drop_deletes;
+  uint64_t since;
+} run_source;
+
+static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+  run_source *source = ctx;
+  if (++source->since >= 4096) {
+    source->since = 0;
+    background_slice(source->engine);
+  }
+  do TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
+  while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
+  return TOON_OK;
+}
+
+static bool source_cancelled(void *ctx) { return background_stopping(ctx); }
+
+/* Write what the deltas and runs given hold into a new run and open it. */
+static toon_status write_run(store_engine *engine, index_delta *delta, index_run *const *runs, size_t run_count,
+                             bool drop_deletes, const int64_t net_keys[TOON_SPACES], bool may_cancel, store_run **out,
+                             toon_error *err) {
+  toon_status status = TOON_OK;
+  index_bounds all = {0};
+  run_source source = {.engine = engine, .drop_deletes = drop_deletes};
+  index_run_info info = {.number = engine->next_run_number, .store_id = engine->store_id};
+  index_run *run = NULL;
+  toon_buf path = {0};
+  int e;
+  for (int i = 0; i < TOON_SPACES; i++) info.net_keys[i] = net_keys[i];
+  if (run_path(engine, info.number, &path) != TOON_OK) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  TOON_GOTO(index_cursor_open(&delta, delta ? 1 : 0, runs, run_count, UINT64_MAX, &all, &source.cursor, err));
+  engine->next_run_number++;
+  TOON_GOTO(index_run_write(engine->vfs, (char *)path.ptr, &(index_source){&source, source_next}, &info,
+                            may_cancel ? source_cancelled : NULL, engine, err));
+  if ((e = engine->vfs->dirsync(engine->vfs, engine->directory))) {
+    status = toon_fail_os(err, e, "fsync", engine->directory);
+    engine->vfs->unlink(engine->vfs, (char *)path.ptr);
+    goto out;
+  }
+  status = index_run_open(engine->vfs, (char *)path.ptr, info.number, engine->store_id, 0, &run, err);
+  if (status == TOON_OK && !(*out = store_run_new(engine->vfs, run))) {
+    index_run_close(run);
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+  }
+  if (status != TOON_OK) engine->vfs->unlink(engine->vfs, (char *)path.ptr);
+out:
+  index_cursor_close(source.cursor);
+  toon_buf_free(&path);
+  return status;
+}
+
+/* The segments of a view without its gaps; free with toon_free. */
+static log_segment **segment_list(const store_view *view, size_t *count) {
+  log_segment **list = toon_malloc((view->segment_count + 1) * sizeof *list);
+  *count = 0;
+  for (size_t i = 0; list && i < view->segment_count; i++)
+    if (view->segments[i]) list[(*count)++] = view->segments[i];
+  return list;
+}
+
+/* Between two groups: the active delta becomes the frozen one, a new one takes its place. */
+static toon_status freeze(store_engine *engine, toon_error *err) {
+  toon_status status = TOON_OK;
+  index_delta *fresh = index_delta_new();
+  store_view *view = NULL;
+  log_segment **segments = NULL;
+  size_t count;
+  if (!fresh) return toon_fail(err, TOON_ENOMEM, NULL);
+  os_mutex_lock(&engine->tally_lock);
+  os_mutex_lock(&engine->apply_lock);
+  store_view *now = atomic_load(&engine->view);
+  segments = segment_list(now, &count);
+  if (segments) view = view_new(fresh, now->deltas[0], now->runs, now->run_count, segments, count);
+  if (!view) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+  } else {
+    for (size_t i = 0; i < count; i++)
+      atomic_store(&segments[i]->dead_frozen, atomic_exchange(&segments[i]->dead_active, 0));
+    engine->tallies[1] = engine->tallies[0];
+    engine->tallies[0] = (store_tally){0};
+    engine_swap_view(engine, view);
+    engine->frozen_at = (store_position){engine->tail->id, engine->tail_crc, atomic_load(&engine->tail->length),
+                                         engine->sequence, engine->next_row};
+    engine->bytes_since_freeze = 0;
+  }
+  os_mutex_unlock(&engine->apply_lock);
+  os_mutex_unlock(&engine->tally_lock);
+  index_delta_unref(fresh);
+  toon_free(segments);
+  return status;
+}
+
+/* Put the view with these runs and without the frozen delta in place; `fresh` (may be NULL) comes first. */
+static toon_status install(store_engine *engine, store_run *fresh, store_run *const *replaced, size_t replaced_count,
+                           bool drop_frozen, toon_error *err) {
+  toon_status status = TOON_ENOMEM;
+  store_view *view = NULL;
+  os_mutex_lock(&engine->tally_lock);
+  os_mutex_lock(&engine->apply_lock);
+  store_view *now = atomic_load(&engine->view);
+  size_t count, n = 0;
+  log_segment **segments = segment_list(now, &count);
+  store_run **runs = toon_malloc((now->run_count + 1) * sizeof *runs);
+  if (segments && runs) {
+    bool placed = !fresh;
+    if (!replaced_count && fresh) {
+      runs[n++] = fresh;
+      placed = true;
+    }
+    for (size_t i = 0; i < now->run_count; i++) {
+      bool gone = false;
+      for (size_t j = 0; j < replaced_count; j++) gone = gone || now->runs[i] == replaced[j];
+      if (!gone) runs[n++] = now->runs[i];
+      if (gone && !placed) {
+        runs[n++] = fresh;
+        placed = true;
+      }
+    }
+    view = view_new(now->deltas[0], drop_frozen ? NULL : now->deltas[1], runs, n, segments, count);
+  }
+  if (view) {
+    status = TOON_OK;
+    engine_swap_view(engine, view);
+    if (drop_frozen) {
+      for (size_t i = 0; i < count; i++)
+        atomic_fetch_add(&segments[i]->dead, atomic_exchange(&segments[i]->dead_frozen, 0));
+      engine->tallies[1] = (store_tally){0};
+      engine->replay = engine->frozen_at;
+    }
+  }
+  os_mutex_unlock(&engine->apply_lock);
+  os_mutex_unlock(&engine->tally_lock);
+  toon_free(segments);
+  toon_free(runs);
+  return status == TOON_OK ? TOON_OK : toon_fail(err, TOON_ENOMEM, NULL);
+}
+
+/* Make sure there is a frozen delta, if there is anything to checkpoint. */
+static toon_status freeze_if_needed(store_engine *engine, bool *frozen, toon_error *err) {
+  toon_status status = TOON_OK;
+  os_mutex_lock(&engine->commit_lock);
+  store_view *view = engine_view(engine);
+  *frozen = view->deltas[1] != NULL;
+  if (!*frozen && (engine->sequence != engine->replay.sequence || index_delta_get_info(view->deltas[0]).nodes)) {
+    /* A segment whose first group is still to come gets an empty one, so that it can be recorded. */
+    if (atomic_load(&engine->tail->length) == LOG_HEADER_SIZE) {
+      engine->group.len = 0;
+      engine->insert_count = 0;
+      status = commit_write_group(engine, false, err);
+    }
+    if (status == TOON_OK) status = freeze(engine, err);
+    *frozen = status == TOON_OK;
+  }
+  view_unref(view);
+  os_mutex_unlock(&engine->commit_lock);
+  return status;
+}
+
+static toon_status checkpoint_frozen(store_engine *engine, toon_error *err) {
+  toon_status status = TOON_OK;
+  store_view *view = NULL;
+  store_run *run = NULL;
+  store_run **runs = NULL;
+  TOON_TRY(engine_sync(engine, err));
+  TOON_TRY(tally_resolve(engine, 1, err));
+  view = engine_view(engine);
+  index_delta *delta = view->deltas[1];
+  index_delta_info info = index_delta_get_info(delta);
+  size_t n = 0;
+  runs = toon_malloc((view->run_count + 1) * sizeof *runs);
+  if (!runs) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  if (info.nodes) {
+    int64_t net[TOON_SPACES];
+    for (int i = 0; i < TOON_SPACES; i++) net[i] = info.puts[i] - engine->tallies[1].existed[i];
+    TOON_GOTO(write_run(engine, delta, NULL, 0, view->run_count == 0, net, false, &run, err));
+    runs[n++] = run;
+  }
+  for (size_t i = 0; i < view->run_count; i++) runs[n++] = view->runs[i];
+  os_mutex_lock(&engine->manifest_lock);
+  status = write_manifest(engine, view, &engine->frozen_at, false, true, runs, n, err);
+  if (status != TOON_OK && run) atomic_store(&run->unlink_when_free, true);
+  if (status == TOON_OK) status = install(engine, run, NULL, 0, true, err);
+  os_mutex_unlock(&engine->manifest_lock);
+out:
+  if (run) store_run_unref(run);
+  toon_free(runs);
+  view_unref(view);
+  return status;
+}
+
+toon_status engine_spill(store_engine *engine, toon_error *err) {
+  toon_status status = TOON_OK;
+  store_run *run = NULL;
+  TOON_TRY(freeze(engine, err));
+  TOON_TRY(tally_resolve(engine, 1, err));
+  store_view *view = engine_view(engine);
+  index_delta_info info = index_delta_get_info(view->deltas[1]);
+  int64_t net[TOON_SPACES];
+  for (int i = 0; i < TOON_SPACES; i++) net[i] = info.puts[i] - engine->tallies[1].existed[i];
+  status = write_run(engine, view->deltas[1], NULL, 0, view->run_count == 0, net, false, &run, err);
+  view_unref(view);
+  if (status != TOON_OK) return status;
+  status = install(engine, run, NULL, 0, true, err);
+  store_run_unref(run);
+  engine_release_retired(engine);
+  return status;
+}
+
+toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err) {
+  bool frozen;
+  TOON_TRY(freeze_if_needed(engine, &frozen, err));
+  if (frozen) {
+    TOON_TRY(checkpoint_frozen(engine, err));
+    atomic_fetch_add_explicit(&engine->stats.checkpoints, 1, memory_order_relaxed);
+  }
+  if (!clean) return TOON_OK;
+  /* Closing: a frozen delta left by a failed checkpoint went first; now what came after it. */
+  TOON_TRY(freeze_if_needed(engine, &frozen, err));
+  if (frozen) TOON_TRY(checkpoint_frozen(engine, err));
+  if (engine->manifest_clean) return TOON_OK;
+  TOON_TRY(log_segment_trim(engine->tail, atomic_load(&engine->tail->length), err));
+  int e = engine->vfs->sync(engine->vfs, engine->tail->file);
+  if (e) return toon_fail_os(err, e, "fsync", engine->tail->path);
+  return engine_write_manifest(engine, true, err);
+}
+
+/* How many of the newest runs should become one; 0: none. Runs come newest and smallest first; a run joins while it is at
+ * most twice as large as all newer ones together, so each entry is rewritten about log(n) times. */
+static size_t merge_width(const store_view *view) {
+  uint64_t sum = 0;
+  size_t width = 0;
+  for (; width < view->run_count; width++) {
+    uint64_t size = index_run_get_info(view->raw_runs[width])->file_size;
+    if (width && size > 2 * sum && view->run_count <= MAX_RUNS) break;
+    sum += size;
+  }
+  return width >= TIER_RUNS ? width : 0;
+}
+
+toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
+  toon_status status = TOON_OK;
+  store_view *view = engine_view(engine), *now = NULL;
+  store_run *run = NULL, **runs = NULL;
+  size_t width = merge_width(view), n = 0;
+  *merged = false;
+  if (!width) goto out;
+  int64_t net[TOON_SPACES] = {0};
+  for (size_t i = 0; i < width; i++)
+    for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(view->raw_runs[i])->net_keys[j];
+  TOON_GOTO(write_run(engine, NULL, view->raw_runs, width, width == view->run_count, net, true, &run, err));
+  runs = toon_malloc((view->run_count + 1) * sizeof *runs);
+  os_mutex_lock(&engine->manifest_lock);
+  if (!runs) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+  } else {
+    runs[n++] = run;
+    for (size_t i = width; i < view->run_count; i++) runs[n++] = view->runs[i];
+    now = engine_view(engine);
+    status = write_manifest(engine, now, &engine->replay, engine->manifest_clean, false, runs, n, err);
+  }
+  if (status != TOON_OK) atomic_store(&run->unlink_when_free, true);
+  if (status == TOON_OK) status = install(engine, run, view->runs, width, false, err);
+  os_mutex_unlock(&engine->manifest_lock);
+  if (status != TOON_OK) goto out;
+  for (size_t i = 0; i < width; i++) atomic_store(&view->runs[i]->unlink_when_free, true);
+  atomic_fetch_add_explicit(&engine->stats.merges, 1, memory_order_relaxed);
+  *merged = true;
+out:
+  if (run) store_run_unref(run);
+  if (now) view_unref(now);
+  toon_free(runs);
+  view_unref(view);
+  return status;
+}

@@ -1,0 +1,608 @@
+/* Commit: the queue of batches and the leader that turns what waits into groups.
+ *
+ * A group is formed member by member in queue order. Each member is validated against the published state plus the earlier
+ * members of the group; only then does its text go into the group. When the group is full or nothing waits, all memory
+ * that applying needs is reserved, the text and its frame are written with one pwrite and synced if the durability says so,
+ * the entries are inserted, and one store publishes the sequence. From the write on nothing can refuse. */
+#include "store/batch.h"
+#include "base/alloc.h"
+#include "base/crc32c.h"
+#include "log/rowtext.h"
+
+#define GROUP_BYTES (4u << 20) /* a group takes no further member beyond this */
+#define GROUP_ROWS 65536
+#define PAD_STEP (256u << 10) /* the log grows by this much newline at durability commit */
+
+/* ------------------------------------------------------------------ earlier members of the group */
+
+/* Keys of the group being formed, so that members see each other: a hash over engine->inserts, filled when first asked.
+ * A member that fails is taken out again, newest first, which keeps linear probing intact. */
+typedef struct commit_pending {
+  uint32_t *slots; /* index of an insert + 1; 0 free */
+  uint32_t *before; /* per insert: the earlier insert of the same key + 1 */
+  size_t slot_count, before_cap, indexed;
+} commit_pending;
+
+void commit_pending_free(store_engine *engine) {
+  if (!engine->pending) return;
+  toon_free(engine->pending->slots);
+  toon_free(engine->pending->before);
+  toon_free(engine->pending);
+  engine->pending = NULL;
+}
+
+static size_t pending_slot(const store_engine *engine, toon_key key, uint64_t hash) {
+  const commit_pending *p = engine->pending;
+  for (size_t i = (size_t)hash & (p->slot_count - 1);; i = (i + 1) & (p->slot_count - 1)) {
+    if (!p->slots[i]) return i;
+    const index_insert *insert = &engine->inserts[p->slots[i] - 1];
+    if (insert->hash == hash && toon_key_eq(insert->key, key)) return i;
+  }
+}
+
+static toon_status pending_index(store_engine *engine, toon_error *err) {
+  commit_pending *p = engine->pending;
+  if (!p && !(p = engine->pending = toon_calloc(1, sizeof *p))) return toon_fail(err, TOON_ENOMEM, NULL);
+  if (p->before_cap < engine->insert_cap) {
+    uint32_t *before = toon_realloc(p->before, engine->insert_cap * sizeof *before);
+    if (!before) return toon_fail(err, TOON_ENOMEM, NULL);
+    p->before = before;
+    p->before_cap = engine->insert_cap;
+  }
+  if (p->slot_count < 2 * engine->insert_count) {
+    size_t count = p->slot_count ? p->slot_count : 256;
+    while (count < 2 * engine->insert_count) count *= 2;
+    uint32_t *slots = toon_calloc(count, sizeof *slots);
+    if (!slots) return toon_fail(err, TOON_ENOMEM, NULL);
+    toon_free(p->slots);
+    p->slots = slots;
+    p->slot_count = count;
+    p->indexed = 0;
+  }
+  for (; p->indexed < engine->insert_count; p->indexed++) {
+    const index_insert *insert = &engine->inserts[p->indexed];
+    size_t slot = pending_slot(engine, insert->key, insert->hash);
+    p->before[p->indexed] = p->slots[slot];
+    p->slots[slot] = (uint32_t)p->indexed + 1;
+  }
+  return TOON_OK;
+}
+
+static void pending_rewind(store_engine *engine, size_t count) {
+  commit_pending *p = engine->pending;
+  while (p && p->indexed > count) {
+    p->indexed--;
+    const index_insert *insert = &engine->inserts[p->indexed];
+    p->slots[pending_slot(engine, insert->key, insert->hash)] = p->before[p->indexed];
+  }
+}
+
+/* ------------------------------------------------------------------ forming a group */
+
+typedef struct group_state {
+  store_view *view;
+  int64_t now;
+  uint64_t live; /* upper bound of the store's live bytes before the group */
+  bool resolved; /* live has been made exact for this group */
+} group_state;
+
+/* The newest state of a key: the group's earlier members first. *put: there is a row (lapsed or not); *visible: one that
+ * has not lapsed; *version its sequence. */
+static toon_status key_state(store_engine *engine, const group_state *g, toon_key key, uint64_t hash, bool *put,
+                             bool *visible, uint64_t *version, toon_error *err) {
+  index_entry entry;
+  bool found = false;
+  if (engine->insert_count) {
+    TOON_TRY(pending_index(engine, err));
+    uint32_t i = engine->pending->slots[pending_slot(engine, key, hash)];
+    if (i) {
+      entry = engine->inserts[i - 1].entry;
+      found = true;
+    }
+  }
+  if (!found) TOON_TRY(view_get(g->view, 0, key, hash, UINT64_MAX, &entry, &found, err));
+  *put = found && entry.kind == INDEX_PUT;
+  *visible = *put && (!entry.expires || entry.expires > g->now);
+  *version = *put ? entry.sequence : 0;
+  return TOON_OK;
+}
+
+static toon_status add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry, toon_error *err) {
+  if (engine->insert_count == engine->insert_cap) {
+    size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
+    index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
+    if (!inserts) return toon_fail(err, TOON_ENOMEM, NULL);
+    engine->inserts = inserts;
+    engine->insert_cap = cap;
+  }
+  engine->inserts[engine->insert_count++] = (index_insert){.key = key, .hash = hash, .entry = *entry};
+  return TOON_OK;
+}
+
+static toon_status add_delete(store_engine *engine, toon_key key, uint64_t hash, toon_error *err) {
+  size_t start = engine->group.len;
+  if (log_put_delete(&engine->group, key) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+  index_entry entry = {.sequence = engine->sequence + 1,
+                       .position = (uint32_t)start,
+                       .length = (uint32_t)(engine->group.len - start),
+                       .kind = INDEX_DELETE};
+  return add_insert(engine, key, hash, &entry, err);
+}
+
+static toon_status add_put(store_engine *engine, const toon_batch *batch, const batch_op *op, toon_key key, uint64_t hash,
+                           toon_error *err) {
+  toon_buf *group = &engine->group;
+  size_t start = group->len;
+  uint8_t flags = 0;
+  toon_slice value = batch_value(batch, op);
+  uint64_t max = batch->db->options.max_value_size;
+  if (op->expires_at && log_put_expires(group, op->expires_at) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+  if (log_put_key_token(group, key) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+  size_t field = group->len;
+  toon_status status = op->input == TOON_INPUT_JSON    ? toon_field_json(value, (size_t)max, group, &flags, err)
+                       : op->input == TOON_INPUT_BYTES ? toon_field_bytes(value, (size_t)max, group, &flags, err)
+                                                       : toon_field_string(value, (size_t)max, group, &flags, err);
+  if (status == TOON_ENOMEM) return toon_fail(err, TOON_ENOMEM, NULL);
+  if (status != TOON_OK) return status;
+  index_entry entry = {.sequence = engine->sequence + 1,
+                       .position = (uint32_t)start,
+                       .length = (uint32_t)(group->len - start),
+                       .expires = op->expires_at,
+                       .kind = INDEX_PUT,
+                       .flags = flags,
+                       .field = (uint16_t)(field - start)};
+  return add_insert(engine, key, hash, &entry, err);
+}
+
+/* Refuse what would take the store over its limit, on an upper bound first, then on the exact figure. */
+static toon_status check_db_size(store_engine *engine, group_state *g, toon_error *err) {
+  uint64_t max = engine->options.max_db_size;
+  if (g->live + engine->group.len <= max) return TOON_OK;
+  if (!g->resolved) {
+    TOON_TRY(tally_resolve(engine, 0, err));
+    g->live = tally_live_bytes(engine);
+    g->resolved = true;
+    if (g->live + engine->group.len <= max) return TOON_OK;
+  }
+  return toon_fail(err, TOON_EDBFULL, "the store would hold more than maxDbSize (%llu bytes); delete rows or raise it",
+                   (unsigned long long)max);
+}
+
+static toon_status form_op(store_engine *engine, group_state *g, toon_batch *batch, batch_op *op, bool alone,
+                           uint64_t *value, toon_error *err) {
+  toon_key key = batch_key(batch, op);
+  bool put, visible, held = true;
+  uint64_t version;
+  *value = 1;
+  if (op->kind == BATCH_ROW_PUT) {
+    if (engine->next_row > (1ull << 53) - 1) return toon_fail(err, TOON_EDBFULL, "row ids are used up (2^53)");
+    *value = engine->next_row;
+    key = toon_row_key(engine->next_row, batch->arena.ptr + op->key); /* the arena keeps room for the id */
+  }
+  uint64_t hash = index_key_hash(engine->store_id, key);
+  if (op->kind == BATCH_DELETE) {
+    TOON_TRY(key_state(engine, g, key, hash, &put, &visible, &version, err));
+    *value = visible;
+    return put ? add_delete(engine, key, hash, err) : TOON_OK;
+  }
+  if (op->conditions) {
+    TOON_TRY(key_state(engine, g, key, hash, &put, &visible, &version, err));
+    if ((op->conditions & TOON_IF_ABSENT) && visible) held = false;
+    if ((op->conditions & TOON_IF_PRESENT) && !visible) held = false;
+    if ((op->conditions & TOON_IF_VERSION) && (visible ? version : 0) != op->version) held = false;
+    if (!held && !alone)
+      return toon_fail(err, TOON_ECONFLICT, "a condition of the transaction does not hold; nothing was written");
+    if (!held) {
+      *value = 0;
+      return TOON_OK;
+    }
+  }
+  if (op->space == TOON_SPACE_ROW && toon_row_id(key) >= engine->next_row) engine->next_row = toon_row_id(key) + 1;
+  TOON_TRY(add_put(engine, batch, op, key, hash, err));
+  return check_db_size(engine, g, err);
+}
+
+/* Validate and encode one member. On failure the group is as before. */
+static toon_status form_member(store_engine *engine, group_state *g, toon_batch *batch, batch_member *member,
+                               toon_error *err) {
+  size_t text = engine->group.len, inserts = engine->insert_count;
+  uint64_t next_row = engine->next_row, value = 1;
+  toon_status status = TOON_OK;
+  for (uint32_t i = 0; i < member->count && status == TOON_OK; i++) {
+    status = form_op(engine, g, batch, &batch->ops[member->first + i], member->count == 1, &value, err);
+    if (status == TOON_OK && engine->group.len - text > engine->options.max_txn_size)
+      status = toon_fail(err, TOON_ETXNTOOBIG, "the transaction has more than maxTxnSize (%llu) bytes; split it",
+                         (unsigned long long)engine->options.max_txn_size);
+  }
+  if (status != TOON_OK) {
+    pending_rewind(engine, inserts);
+    engine->group.len = text;
+    engine->insert_count = inserts;
+    engine->next_row = next_row;
+    return status;
+  }
+  member->value = member->count == 1 ? value : 1;
+  return TOON_OK;
+}
+
+/* ------------------------------------------------------------------ writing a group */
+
+void engine_poison(store_engine *engine, const toon_error *why) {
+  os_mutex_lock(&engine->error_lock);
+  if (atomic_load(&engine->poisoned) == TOON_OK) {
+    engine->poison_error = *why;
+    atomic_store(&engine->poisoned, TOON_EIO);
+  }
+  os_mutex_unlock(&engine->error_lock);
+}
+
+toon_status engine_check_poison(store_engine *engine, toon_error *err) {
+  if (atomic_load_explicit(&engine->poisoned, memory_order_acquire) == TOON_OK) return TOON_OK;
+  if (!err) return TOON_EIO;
+  os_mutex_lock(&engine->error_lock);
+  *err = engine->poison_error;
+  os_mutex_unlock(&engine->error_lock);
+  err->status = TOON_EIO;
+  return TOON_EIO;
+}
+
+toon_status engine_withdraw_clean(store_engine *engine, toon_error *err) {
+  if (!engine->manifest_clean) return TOON_OK; /* only this thread and open or close change it */
+  TOON_TRY(engine_write_manifest(engine, false, err));
+  return TOON_OK;
+}
+
+/* A new segment for a group of `need` bytes. */
+static toon_status roll(store_engine *engine, size_t need, toon_error *err) {
+  log_segment *old = engine->tail, *fresh = NULL;
+  store_view *view = NULL;
+  toon_status status;
+  int e;
+  if (old->id == UINT32_MAX) return toon_fail(err, TOON_EDBFULL, "segment numbers are used up");
+  status = log_segment_sync(old, err);
+  if (status != TOON_OK) {
+    engine_poison(engine, err);
+    return status;
+  }
+  atomic_store(&engine->synced, engine->sequence);
+  TOON_TRY(log_segment_trim(old, atomic_load(&old->length), err));
+  uint64_t room = LOG_HEADER_SIZE + (uint64_t)need;
+  if (room < engine->options.segment_size) room = engine->options.segment_size;
+  TOON_TRY(log_segment_create(engine->vfs, engine->directory, old->id + 1, engine->store_id, (size_t)room, &fresh, err));
+  e = engine->vfs->sync(engine->vfs, fresh->file);
+  if (!e) e = engine->vfs->dirsync(engine->vfs, engine->directory);
+  if (e) {
+    status = toon_fail_os(err, e, "fsync", fresh->path);
+    goto out;
+  }
+  os_mutex_lock(&engine->apply_lock); /* the view does not change while we copy it */
+  store_view *now = atomic_load(&engine->view);
+  log_segment **segments = toon_malloc((now->segment_count + 1) * sizeof *segments);
+  if (segments) {
+    size_t n = 0;
+    for (size_t i = 0; i < now->segment_count; i++)
+      if (now->segments[i]) segments[n++] = now->segments[i];
+    segments[n++] = fresh;
+    view = view_new(now->deltas[0], now->deltas[1], now->runs, now->run_count, segments, n);
+    toon_free(segments);
+  }
+  if (view) {
+    engine_swap_view(engine, view);
+    old->last_crc = engine->tail_crc;
+    engine->tail = fresh;
+  }
+  os_mutex_unlock(&engine->apply_lock);
+  if (!view) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  atomic_fetch_add_explicit(&engine->stats.rolls, 1, memory_order_relaxed);
+out:
+  if (status != TOON_OK) atomic_store(&fresh->unlink_when_free, true);
+  log_segment_unref(fresh); /* the view has its own */
+  return status;
+}
+
+/* Insert and publish; cannot fail. */
+static void apply(store_engine *engine, store_view *view, const log_frame *frame, uint64_t end) {
+  index_delta *active = view->deltas[0];
+  log_segment_publish(engine->tail, end);
+  os_mutex_lock(&engine->apply_lock);
+  index_delta_insert(active, engine->inserts, engine->insert_count);
+  engine->sequence = frame->sequence;
+  engine->tail_crc = engine->tail->last_crc = frame->crc;
+  atomic_store_explicit(&engine->published, frame->sequence, memory_order_release);
+  for (size_t i = 0; i < engine->insert_count; i++) {
+    const index_version *old = engine->inserts[i].replaced;
+    if (!old || old->entry.kind != INDEX_PUT) continue;
+    log_segment *segment = view_segment(view, old->entry.segment);
+    if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);
+  }
+  os_mutex_unlock(&engine->apply_lock);
+}
+
+toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err) {
+  toon_buf *group = &engine->group;
+  store_view *view = NULL;
+  bool poisoned = false;
+  toon_status status = engine_check_poison(engine, err);
+  if (status == TOON_OK) status = engine_withdraw_clean(engine, err);
+  if (status != TOON_OK) return status;
+
+  log_frame frame = {.sequence = engine->sequence + 1,
+                     .next_row = engine->next_row,
+                     .synced = atomic_load(&engine->synced)};
+  size_t text = group->len, whole = text + LOG_FRAME_MAX;
+  uint64_t used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
+  if (used + whole > engine->options.segment_size && used > LOG_HEADER_SIZE) {
+    TOON_TRY(roll(engine, whole, err));
+    frame.synced = atomic_load(&engine->synced);
+  } else if (used + whole > engine->tail->map_len) {
+    /* A tail that is empty but mapped too small for this group: it gets a successor as well. */
+    TOON_TRY(roll(engine, whole, err));
+  }
+  used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
+
+  view = engine_view(engine);
+  if (index_delta_reserve(view->deltas[0], engine->inserts, engine->insert_count) != TOON_OK ||
+      log_frame_append(group, engine->store_id, &frame) != TOON_OK) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  for (size_t i = 0; i < engine->insert_count; i++) {
+    index_entry *entry = &engine->inserts[i].entry;
+    entry->crc = toon_crc32c(0, group->ptr + entry->position, entry->length);
+    entry->segment = engine->tail->id;
+    entry->position += (uint32_t)used;
+  }
+  size_t pad = engine->options.durability == TOON_DURABLE_COMMIT && group->len < PAD_STEP / 4 ? PAD_STEP : 0;
+  status = log_segment_write(engine->tail, toon_buf_slice(group), pad, &poisoned, err);
+  if (status == TOON_OK && sync) {
+    status = log_segment_sync(engine->tail, err);
+    poisoned = status != TOON_OK;
+  }
+  if (status != TOON_OK) {
+    if (poisoned) {
+      if (err) err->status = TOON_EIO;
+      engine_poison(engine, err);
+      status = TOON_EIO;
+    }
+    goto out;
+  }
+  apply(engine, view, &frame, used + group->len);
+  if (sync) atomic_store(&engine->synced, frame.sequence);
+  engine->bytes_since_freeze += group->len;
+  atomic_fetch_add_explicit(&engine->stats.commits, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&engine->stats.syncs, sync, memory_order_relaxed);
+  atomic_fetch_add_explicit(&engine->stats.rows_written, engine->insert_count, memory_order_relaxed);
+  atomic_fetch_add_explicit(&engine->stats.bytes_written, group->len, memory_order_relaxed);
+  if (engine->bytes_since_freeze >= engine->options.checkpoint_bytes ||
+      index_delta_get_info(view->deltas[0]).bytes >= ENGINE_DELTA_BYTES)
+    background_want_checkpoint(engine);
+out:
+  view_unref(view);
+  return status;
+}
+
+/* ------------------------------------------------------------------ leading */
+
+static void group_reset(store_engine *engine) {
+  pending_rewind(engine, 0);
+  engine->group.len = 0;
+  engine->insert_count = 0;
+}
+
+/* Wait while the delta is full and its predecessor not yet checkpointed. Fails with the checkpoint's error if it cannot
+ * make progress, rather than waiting for ever. */
+static toon_status wait_for_room(store_engine *engine, toon_error *err) {
+  if (!engine_delta_full(engine)) return TOON_OK;
+  uint64_t start = engine_now_ns(engine);
+  toon_status status = TOON_OK;
+  atomic_fetch_add_explicit(&engine->stats.stalls, 1, memory_order_relaxed);
+  while (engine_delta_full(engine)) {
+    background_want_checkpoint(engine);
+    os_mutex_lock(&engine->wake_lock);
+    os_cond_wait_ms(&engine->idle_cond, &engine->wake_lock, 5);
+    os_mutex_unlock(&engine->wake_lock);
+    os_mutex_lock(&engine->error_lock);
+    if (engine->checkpoint_error.status != TOON_OK && engine_delta_full(engine)) {
+      if (err) *err = engine->checkpoint_error;
+      status = engine->checkpoint_error.status;
+    }
+    os_mutex_unlock(&engine->error_lock);
+    if (status != TOON_OK) break;
+  }
+  atomic_fetch_add_explicit(&engine->stats.stall_us, (engine_now_ns(engine) - start) / 1000, memory_order_relaxed);
+  return status;
+}
+
+static bool syncs_commits(const store_engine *engine) { return engine->options.durability == TOON_DURABLE_COMMIT; }
+
+/* Delete the keys of a range: in one group if it fits max_txn_size, else in several, each atomic. */
+static toon_status run_clear(store_engine *engine, const toon_range *range, uint64_t *value, toon_error *err) {
+  toon_status status = TOON_OK;
+  index_cursor *cursor = NULL;
+  toon_buf successor = {0}, keys = {0};
+  index_bounds bounds;
+  bool empty, end = false;
+  uint64_t left = range->limit ? range->limit : UINT64_MAX;
+  int64_t now = engine_now_ms(engine);
+  store_view *view = engine_view(engine);
+  *value = 0;
+  TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
+  if (empty) goto out;
+  TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, engine->sequence,
+                              &bounds, &cursor, err));
+  while (!end && left) {
+    uint64_t cleared = 0;
+    group_reset(engine);
+    keys.len = 0;
+    while (left && engine->group.len < engine->options.max_txn_size) {
+      toon_key key;
+      index_entry entry;
+      TOON_GOTO(index_cursor_next(cursor, &key, &entry, &end, err));
+      if (end) break;
+      if (entry.kind != INDEX_PUT) continue;
+      bool visible = !entry.expires || entry.expires > now;
+      size_t at = keys.len; /* an offset for now: the buffer may move */
+      if (toon_buf_append(&keys, key.ptr, key.len) != TOON_OK) {
+        status = toon_fail(err, TOON_ENOMEM, NULL);
+        goto out;
+      }
+      TOON_GOTO(add_delete(engine, key, index_key_hash(engine->store_id, key), err));
+      engine->inserts[engine->insert_count - 1].key.ptr = (const uint8_t *)at;
+      cleared += visible;
+      left -= visible;
+    }
+    if (!engine->insert_count) break;
+    for (size_t i = 0; i < engine->insert_count; i++)
+      engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
+    TOON_GOTO(commit_write_group(engine, syncs_commits(engine), err));
+    *value += cleared;
+    if (!end && left) TOON_GOTO(wait_for_room(engine, err));
+  }
+out:
+  engine->insert_count = 0; /* the keys go; pending was not used */
+  index_cursor_close(cursor);
+  toon_buf_free(&successor);
+  toon_buf_free(&keys);
+  view_unref(view);
+  return status;
+}
+
+typedef struct place {
+  toon_batch *batch;
+  size_t member;
+} place;
+
+/* Form and commit one group from `at` on; moves *at behind its last member. commit_lock held. */
+static void lead_group(store_engine *engine, place *at) {
+  place from = *at;
+  toon_error err = {0};
+  group_reset(engine);
+  toon_status status = engine_check_poison(engine, &err);
+  if (status == TOON_OK) status = wait_for_room(engine, &err);
+  if (status != TOON_OK) {
+    for (; at->member < at->batch->member_count; at->member++) batch_fail(&at->batch->members[at->member], &err);
+    return;
+  }
+  batch_member *first = at->member < at->batch->member_count ? &at->batch->members[at->member] : NULL;
+  if (first && first->count && at->batch->ops[first->first].kind == BATCH_CLEAR) {
+    status = run_clear(engine, at->batch->ops[first->first].range, &first->value, &err);
+    if (status != TOON_OK) batch_fail(first, &err);
+    at->member++;
+    return;
+  }
+  group_state g = {.view = engine_view(engine), .now = engine_now_ms(engine), .live = tally_live_bytes(engine)};
+  for (;;) {
+    if (at->member >= at->batch->member_count) {
+      if (!at->batch->next) break;
+      at->batch = at->batch->next;
+      at->member = 0;
+      continue;
+    }
+    batch_member *member = &at->batch->members[at->member];
+    if (member->count && at->batch->ops[member->first].kind == BATCH_CLEAR) break;
+    if (form_member(engine, &g, at->batch, member, &err) != TOON_OK) batch_fail(member, &err);
+    at->member++;
+    atomic_fetch_add_explicit(&engine->stats.members, 1, memory_order_relaxed);
+    if (engine->group.len >= GROUP_BYTES || engine->insert_count >= GROUP_ROWS) break;
+  }
+  view_unref(g.view);
+  if (!engine->insert_count) return;
+  status = commit_write_group(engine, syncs_commits(engine), &err);
+  if (status == TOON_OK) return;
+  /* Nothing of the group is visible. Members that found nothing to do relied on it as well: all of them fail. Ids that were
+   * taken are not given out again. */
+  for (place p = from; p.batch != at->batch || p.member < at->member;) {
+    if (p.member >= p.batch->member_count) {
+      p = (place){p.batch->next, 0};
+      continue;
+    }
+    if (p.batch->members[p.member].status == TOON_OK) batch_fail(&p.batch->members[p.member], &err);
+    p.member++;
+  }
+}
+
+static void finish_batch(store_engine *engine, toon_batch *batch) {
+  toon_done_fn done = batch->done_fn;
+  if (done) {
+    done(batch->done_ctx, batch);
+    return;
+  }
+  os_mutex_lock(&engine->queue_lock);
+  batch->done = true;
+  os_cond_broadcast(&engine->queue_cond);
+  os_mutex_unlock(&engine->queue_lock);
+}
+
+static void lead_list(store_engine *engine, toon_batch *list) {
+  place at = {list, 0};
+  toon_batch *unfinished = list;
+  while (unfinished) {
+    os_mutex_lock(&engine->commit_lock);
+    lead_group(engine, &at);
+    os_mutex_unlock(&engine->commit_lock);
+    while (unfinished && (unfinished != at.batch || at.member >= unfinished->member_count)) {
+      toon_batch *batch = unfinished;
+      unfinished = batch->next;
+      if (batch == at.batch) at = (place){unfinished, 0};
+      finish_batch(engine, batch);
+    }
+  }
+}
+
+static void lead(store_engine *engine) {
+  os_mutex_lock(&engine->queue_lock);
+  engine->lead_requested = false;
+  if (engine->leading) { /* whoever leads takes everything before it stops */
+    os_mutex_unlock(&engine->queue_lock);
+    return;
+  }
+  engine->leading = true;
+  while (engine->queue_head) {
+    toon_batch *list = engine->queue_head;
+    engine->queue_head = engine->queue_tail = NULL;
+    os_mutex_unlock(&engine->queue_lock);
+    lead_list(engine, list);
+    os_mutex_lock(&engine->queue_lock);
+  }
+  engine->leading = false;
+  os_cond_broadcast(&engine->queue_cond);
+  os_mutex_unlock(&engine->queue_lock);
+}
+
+void toon_lead(toon_db *db) { lead(db->engine); }
+
+toon_status toon_submit(toon_db *db, toon_batch *batch, toon_done_fn done, void *ctx, bool *lead_now, toon_error *err) {
+  store_engine *engine = db->engine;
+  if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
+  if (batch->open || batch->submitted)
+    return toon_fail(err, TOON_EINVAL, batch->open ? "the batch has a begin without an end" : "the batch was submitted already");
+  batch->submitted = true;
+  batch->done_fn = done;
+  batch->done_ctx = ctx;
+  batch->next = NULL;
+  os_mutex_lock(&engine->queue_lock);
+  if (engine->queue_tail)
+    engine->queue_tail->next = batch;
+  else
+    engine->queue_head = batch;
+  engine->queue_tail = batch;
+  *lead_now = !engine->leading && !engine->lead_requested;
+  if (*lead_now) engine->lead_requested = true;
+  os_mutex_unlock(&engine->queue_lock);
+  return TOON_OK;
+}
+
+toon_status toon_commit(toon_db *db, toon_batch *batch, toon_error *err) {
+  store_engine *engine = db->engine;
+  bool lead_now;
+  TOON_TRY(toon_submit(db, batch, NULL, NULL, &lead_now, err));
+  /* Lead even if somebody was asked to: that thread may be long in coming, and finds nothing left. */
+  lead(engine);
+  os_mutex_lock(&engine->queue_lock);
+  while (!batch->done) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
+  os_mutex_unlock(&engine->queue_lock);
+  return TOON_OK;
+}

@@ -1,0 +1,191 @@
+/* The engine: one per directory and process, shared by its handles. Internal to the store room.
+ *
+ * Threads. Any thread reads: guard, view, published sequence, in that order. Writes go through a queue of batches; one
+ * thread at a time leads: it forms groups, writes, syncs, inserts, publishes. One background thread syncs, checkpoints,
+ * merges and gives old views back.
+ *
+ * Locks, in the order in which they may be taken:
+ *   commit_lock   a group is being formed and committed; the delta is frozen between two groups
+ *   manifest_lock a manifest is being written
+ *   tally_lock    entries of the deltas are being resolved against what lies below
+ *   apply_lock    entries become visible: insertion + publish, and every replacement of the view. Held briefly
+ *   queue_lock, wake_lock   the queue of batches; the background thread's orders. Innermost, never held while working */
+#ifndef TOON_STORE_ENGINE_H
+#define TOON_STORE_ENGINE_H
+
+#include "index/cursor.h"
+#include "log/frame.h"
+#include "log/segment.h"
+#include "os/thread.h"
+#include "store/guard.h"
+#include "store/manifest.h"
+#include "store/view.h"
+#include "toonstore.h"
+
+#define ENGINE_DELTA_BYTES (32u << 20) /* memory of a delta at which a checkpoint starts */
+
+/* How far a delta has been resolved against the levels below it: which of its keys exist there, and which of their bytes
+ * it makes dead (counted in the segments). */
+typedef struct store_tally {
+  const index_node *last;     /* nodes up to this one are resolved */
+  int64_t existed[TOON_SPACES]; /* resolved keys that have a put below */
+} store_tally;
+
+typedef struct store_position {
+  uint32_t segment, crc;
+  uint64_t position, sequence, next_row;
+} store_position;
+
+/* What recovery did, for stats(). */
+typedef struct store_recovery {
+  bool clean, rebuilt;
+  const char *rebuilt_because; /* static text */
+  uint64_t groups, bytes, rewritten, cut_bytes, cut_offset, segments_removed, microseconds;
+  char cut_file[64];
+} store_recovery;
+
+typedef struct store_stats {
+  _Atomic uint64_t commits, members, rows_written, bytes_written, syncs, checkpoints, checkpoint_failures, merges, rolls,
+      stalls, stall_us, reads, damaged_rows;
+} store_stats;
+
+typedef enum engine_state { ENGINE_OPENING, ENGINE_OPEN, ENGINE_CLOSING } engine_state;
+
+typedef struct store_engine {
+  /* registry (its lock) */
+  struct store_engine *next;
+  uint64_t dev, ino;
+  uint32_t handles;
+  engine_state state;
+
+  /* fixed after open */
+  char *directory;
+  os_vfs *vfs;
+  os_file *lock_file;
+  toon_options options;
+  uint32_t store_id;
+  int64_t clock_wall_ms; /* at clock_ns */
+  uint64_t clock_ns;
+  store_recovery recovery;
+
+  /* reading */
+  store_guard guard;
+  _Atomic(store_view *) view;
+  _Atomic uint64_t published; /* the newest visible sequence */
+
+  /* the queue (queue_lock) */
+  os_mutex queue_lock;
+  os_cond queue_cond; /* a batch is done, or the leader has stopped */
+  toon_batch *queue_head, *queue_tail;
+  bool leading, lead_requested;
+
+  /* committing (commit_lock) */
+  os_mutex commit_lock;
+  uint64_t sequence; /* of the last group written */
+  uint64_t next_row;
+  log_segment *tail;  /* also read under apply_lock */
+  uint32_t tail_crc;
+  toon_buf group;     /* text of the group being formed */
+  index_insert *inserts;
+  size_t insert_count, insert_cap;
+  struct commit_pending *pending;
+  bool manifest_clean;
+  store_position replay;       /* what the next manifest says, as the runs of the current view cover it */
+  uint64_t bytes_since_freeze; /* of log text */
+
+  os_mutex manifest_lock; /* from the writing of a manifest until the view agrees with it */
+  os_mutex tally_lock;
+  store_tally tallies[2]; /* of the active and the frozen delta */
+
+  os_mutex apply_lock;
+
+  _Atomic uint64_t synced;          /* the last sequence known to be on disk */
+  _Atomic int poisoned;             /* a toon_status; TOON_OK while the log can be written */
+  os_mutex error_lock;
+  toon_error poison_error;          /* error_lock */
+  toon_error checkpoint_error;      /* error_lock; status TOON_OK if the last one went well */
+
+  /* the background thread (wake_lock) */
+  os_mutex wake_lock;
+  os_cond wake_cond, idle_cond;
+  os_thread background;
+  bool background_started, stop, want_checkpoint;
+  uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
+  toon_status checkpoint_status;
+  store_view *retired;     /* views that a grace period may still need */
+  uint64_t last_sync_ns;
+  uint64_t next_run_number; /* background thread, recovery, close */
+  store_position frozen_at; /* end of the log that the frozen delta covers */
+  bool has_frozen_at;
+
+  store_stats stats;
+} store_engine;
+
+struct toon_db {
+  store_engine *engine;
+  toon_options options;
+  os_mutex spare_lock;
+  toon_batch *spare; /* batches to use again: their memory is warm */
+  uint32_t spare_count;
+};
+
+/* ---- view.c and friends, on the engine ---- */
+
+/* The current view with a reference for the caller. */
+store_view *engine_view(store_engine *engine);
+/* Make `view` current (the reference goes to the engine), give the old one back after a grace period. apply_lock held. */
+void engine_swap_view(store_engine *engine, store_view *view);
+/* Views swapped out before the call are given back. Not inside a guard. */
+void engine_release_retired(store_engine *engine);
+
+int64_t engine_now_ms(const store_engine *engine);
+uint64_t engine_now_ns(const store_engine *engine);
+
+/* ---- commit.c ---- */
+void commit_pending_free(store_engine *engine);
+/* End the group in engine->group: write, sync if asked, apply, publish. commit_lock held. */
+toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err);
+/* A failed write or sync of the log: no more writes. */
+void engine_poison(store_engine *engine, const toon_error *why);
+/* TOON_OK, or the poison. */
+toon_status engine_check_poison(store_engine *engine, toon_error *err);
+toon_status engine_withdraw_clean(store_engine *engine, toon_error *err);
+
+/* ---- tally.c: exact counts ---- */
+/* Resolve what was not yet, of the active delta (0) or the frozen one (1), against what lies below. */
+toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err);
+/* Live bytes of the log by what is known now: an upper bound. */
+uint64_t tally_live_bytes(store_engine *engine);
+toon_status tally_size(store_engine *engine, uint8_t space, uint64_t *out, toon_error *err);
+
+/* ---- checkpoint.c ---- */
+/* Freeze, write the run, write the manifest. Only one thread at a time: the background thread, or recovery and close
+ * while it does not run. `clean`: nothing will be written after it; the manifest says so. */
+toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err);
+/* Merge runs if there are enough of a size. *merged tells whether something was done. */
+toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err);
+/* The manifest as the current view and replay position have it. */
+toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *err);
+/* While recovery replays more than a delta should hold: turn the delta into a run that no manifest names yet. */
+toon_status engine_spill(store_engine *engine, toon_error *err);
+#define ENGINE_VERIFY_RUN (8u << 20) /* runs up to this size are checked whole when opened */
+/* fdatasync the log up to what is published. */
+toon_status engine_sync(store_engine *engine, toon_error *err);
+/* Take the frozen delta's fill level: true while writers should wait for the checkpoint. */
+bool engine_delta_full(store_engine *engine);
+
+/* ---- background.c ---- */
+toon_status background_start(store_engine *engine, toon_error *err);
+void background_stop(store_engine *engine);
+void background_want_checkpoint(store_engine *engine);
+/* Called now and then from long work of the background thread: does what is due. */
+void background_slice(store_engine *engine);
+bool background_stopping(store_engine *engine);
+/* Wait for a checkpoint that begins after the call. */
+toon_status background_checkpoint(store_engine *engine, toon_error *err);
+
+/* ---- recover.c ---- */
+/* Bring the engine's state up from the directory: manifest, runs, replay, cut, rewrite. */
+toon_status engine_recover(store_engine *engine, bool may_create, toon_error *err);
+
+#endif

@@ -1,0 +1,191 @@
+/* Reading: point reads, snapshots, cursors. A read enters the guard, loads the view, then the published sequence: what the
+ * view holds beyond that sequence is passed over, and a view loaded first can only be older than the sequence, never lack
+ * a level that the sequence needs and show half of it. */
+#include "store/batch.h"
+#include "base/alloc.h"
+#include "base/crc32c.h"
+
+struct toon_snapshot {
+  toon_db *db;
+  store_view *view;
+  uint64_t sequence;
+  int64_t now;
+};
+
+struct toon_cursor {
+  toon_db *db;
+  toon_snapshot *own; /* NULL when opened on somebody's snapshot */
+  const toon_snapshot *snapshot;
+  index_cursor *index; /* NULL: the range is empty */
+  uint64_t left;
+};
+
+static bool lapsed(const index_entry *entry, int64_t now) { return entry->expires && entry->expires <= now; }
+
+/* The row an entry names, checked. The view must stay until the row has been used. */
+static toon_status read_row(store_engine *engine, const store_view *view, const index_entry *entry, toon_row *row,
+                            toon_error *err) {
+  log_segment *segment = view_segment(view, entry->segment);
+  if (!segment)
+    return toon_fail_at(err, TOON_ECORRUPT, engine->directory, -1, "the index names segment %lu, which is not there",
+                        (unsigned long)entry->segment);
+  uint64_t length = atomic_load_explicit(&segment->length, memory_order_acquire);
+  const uint8_t *text = segment->map + entry->position;
+  if ((uint64_t)entry->position + entry->length > length || entry->field >= entry->length ||
+      toon_crc32c(0, text, entry->length) != entry->crc) {
+    atomic_fetch_add_explicit(&engine->stats.damaged_rows, 1, memory_order_relaxed);
+    return toon_fail_at(err, TOON_ECORRUPT, segment->path, entry->position,
+                        "a row's checksum is wrong: its bytes on disk have changed; restore a backup");
+  }
+  *row = (toon_row){.field = {text + entry->field, entry->length - entry->field},
+                    .flags = entry->flags,
+                    .version = entry->sequence,
+                    .expires_at = entry->expires};
+  return TOON_OK;
+}
+
+/* The visible entry of a key; inside a guard if there is no snapshot. */
+static toon_status find(store_engine *engine, const toon_snapshot *snapshot, const store_view *view, toon_key key,
+                        index_entry *entry, bool *found, toon_error *err) {
+  if (key.len > TOON_KEY_MAX || key.space >= TOON_SPACES) {
+    *found = false; /* no such key can be stored */
+    return TOON_OK;
+  }
+  uint64_t sequence =
+      snapshot ? snapshot->sequence : atomic_load_explicit(&engine->published, memory_order_acquire);
+  TOON_TRY(view_get(view, 0, key, index_key_hash(engine->store_id, key), sequence, entry, found, err));
+  if (*found && (entry->kind == INDEX_DELETE ||
+                 (entry->expires && lapsed(entry, snapshot ? snapshot->now : engine_now_ms(engine)))))
+    *found = false;
+  return TOON_OK;
+}
+
+toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, toon_row *row, bool *found,
+                     toon_error *err) {
+  store_engine *engine = db->engine;
+  index_entry entry;
+  if (snapshot) {
+    TOON_TRY(find(engine, snapshot, snapshot->view, key, &entry, found, err));
+    if (!*found) return TOON_OK;
+    TOON_TRY(read_row(engine, snapshot->view, &entry, row, err));
+    row->pin[0] = row->pin[1] = 0;
+    return TOON_OK;
+  }
+  uint32_t token = guard_enter(&engine->guard);
+  const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
+  toon_status status = find(engine, NULL, view, key, &entry, found, err);
+  if (status == TOON_OK && *found) status = read_row(engine, view, &entry, row, err);
+  if (status != TOON_OK || !*found) {
+    guard_leave(&engine->guard, token);
+    return status;
+  }
+  row->pin[0] = 1;
+  row->pin[1] = token;
+  return TOON_OK;
+}
+
+void toon_row_release(toon_db *db, toon_row *row) {
+  if (row->pin[0]) guard_leave(&db->engine->guard, (uint32_t)row->pin[1]);
+  row->pin[0] = 0;
+}
+
+toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err) {
+  store_engine *engine = db->engine;
+  index_entry entry;
+  if (snapshot) return find(engine, snapshot, snapshot->view, key, &entry, found, err);
+  uint32_t token = guard_enter(&engine->guard);
+  const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
+  toon_status status = find(engine, NULL, view, key, &entry, found, err);
+  guard_leave(&engine->guard, token);
+  return status;
+}
+
+void toon_prefetch(toon_db *db, toon_key key) {
+  store_engine *engine = db->engine;
+  uint64_t hash = index_key_hash(engine->store_id, key);
+  uint32_t token = guard_enter(&engine->guard);
+  const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
+  index_delta_prefetch(view->deltas[0], hash);
+  for (size_t i = 0; i < view->run_count; i++) index_run_prefetch(view->raw_runs[i], hash);
+  guard_leave(&engine->guard, token);
+}
+
+toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err) {
+  return tally_size(db->engine, space, out, err);
+}
+
+toon_status toon_snapshot_open(toon_db *db, toon_snapshot **out, toon_error *err) {
+  store_engine *engine = db->engine;
+  toon_snapshot *snapshot = toon_calloc(1, sizeof *snapshot);
+  if (!snapshot) return toon_fail(err, TOON_ENOMEM, NULL);
+  snapshot->db = db;
+  snapshot->now = engine_now_ms(engine);
+  /* View and sequence together: nothing is published or replaced meanwhile. */
+  os_mutex_lock(&engine->apply_lock);
+  snapshot->view = atomic_load(&engine->view);
+  view_ref(snapshot->view);
+  snapshot->sequence = atomic_load(&engine->published);
+  os_mutex_unlock(&engine->apply_lock);
+  *out = snapshot;
+  return TOON_OK;
+}
+
+void toon_snapshot_close(toon_snapshot *snapshot) {
+  if (!snapshot) return;
+  view_unref(snapshot->view);
+  toon_free(snapshot);
+}
+
+uint64_t toon_snapshot_sequence(const toon_snapshot *snapshot) { return snapshot->sequence; }
+
+toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const toon_range *range, toon_cursor **out,
+                             toon_error *err) {
+  toon_status status = TOON_OK;
+  toon_buf successor = {0};
+  index_bounds bounds;
+  bool empty;
+  toon_cursor *cursor = toon_calloc(1, sizeof *cursor);
+  if (!cursor) return toon_fail(err, TOON_ENOMEM, NULL);
+  cursor->db = db;
+  cursor->left = range->limit ? range->limit : UINT64_MAX;
+  if (!snapshot) {
+    TOON_GOTO(toon_snapshot_open(db, &cursor->own, err));
+    snapshot = cursor->own;
+  }
+  cursor->snapshot = snapshot;
+  TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
+  const store_view *view = snapshot->view;
+  if (!empty)
+    TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, snapshot->sequence,
+                                &bounds, &cursor->index, err));
+out:
+  toon_buf_free(&successor);
+  if (status != TOON_OK) {
+    toon_cursor_close(cursor);
+    return status;
+  }
+  *out = cursor;
+  return TOON_OK;
+}
+
+toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
+                             toon_error *err) {
+  const toon_snapshot *snapshot = cursor->snapshot;
+  index_entry entry;
+  *end = !cursor->index || !cursor->left;
+  if (*end) return TOON_OK;
+  do TOON_TRY(index_cursor_next(cursor->index, key, &entry, end, err));
+  while (!*end && (entry.kind == INDEX_DELETE || lapsed(&entry, snapshot->now)));
+  if (*end) return TOON_OK;
+  cursor->left--;
+  if (!keys_only) return read_row(cursor->db->engine, snapshot->view, &entry, row, err);
+  *row = (toon_row){.flags = entry.flags, .version = entry.sequence, .expires_at = entry.expires};
+  return TOON_OK;
+}
+
+void toon_cursor_close(toon_cursor *cursor) {
+  if (!cursor) return;
+  index_cursor_close(cursor->index);
+  toon_snapshot_close(cursor->own);
+  toon_free(cursor);
+}

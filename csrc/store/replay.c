@@ -1,0 +1,157 @@
+/* Replay: the groups of the log into the index, and the judgement where and why it ends. */
+#include "store/recover.h"
+#include "base/crc32c.h"
+#include "base/alloc.h"
+#include "log/rowtext.h"
+
+/* The rows of one verified group become entries of the active delta. `position`: of the group in its segment. */
+static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, uint64_t position, const log_frame *frame,
+                                toon_error *err) {
+  store_engine *engine = r->engine;
+  toon_status status = TOON_OK;
+  toon_buf keys = {0};
+  log_rows rows;
+  log_row row;
+  bool end;
+  engine->insert_count = 0;
+  log_rows_init(&rows, text);
+  for (;;) {
+    TOON_GOTO(log_rows_next(&rows, &row, &end, err));
+    if (end) break;
+    if (engine->insert_count == engine->insert_cap) {
+      size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
+      index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
+      if (!inserts) {
+        status = toon_fail(err, TOON_ENOMEM, NULL);
+        goto out;
+      }
+      engine->inserts = inserts;
+      engine->insert_cap = cap;
+    }
+    /* Keys are copied: those that were escaped live in the walk's scratch only until the next row. */
+    size_t at = keys.len;
+    if (toon_buf_append(&keys, row.key.ptr, row.key.len) != TOON_OK) {
+      status = toon_fail(err, TOON_ENOMEM, NULL);
+      goto out;
+    }
+    engine->inserts[engine->insert_count++] = (index_insert){
+        .key = {(const uint8_t *)at, row.key.len, row.key.space},
+        .hash = index_key_hash(engine->store_id, row.key),
+        .entry = {.sequence = frame->sequence,
+                  .segment = f->id,
+                  .position = (uint32_t)(position + row.offset),
+                  .length = row.length,
+                  .crc = toon_crc32c(0, text.ptr + row.offset, row.length),
+                  .expires = row.expires,
+                  .kind = row.is_delete ? INDEX_DELETE : INDEX_PUT,
+                  .flags = row.flags,
+                  .field = (uint16_t)row.field}};
+  }
+  for (size_t i = 0; i < engine->insert_count; i++)
+    engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
+  store_view *view = atomic_load(&engine->view); /* nobody else is here yet */
+  if (index_delta_reserve(view->deltas[0], engine->inserts, engine->insert_count) != TOON_OK) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
+  index_delta_insert(view->deltas[0], engine->inserts, engine->insert_count);
+  for (size_t i = 0; i < engine->insert_count; i++) {
+    const index_version *old = engine->inserts[i].replaced;
+    log_segment *segment = old && old->entry.kind == INDEX_PUT ? view_segment(view, old->entry.segment) : NULL;
+    if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);
+  }
+out:
+  engine->insert_count = 0;
+  log_rows_free(&rows);
+  toon_buf_free(&keys);
+  if (status != TOON_OK && status != TOON_ENOMEM && err) {
+    toon_buf path = {0};
+    if (log_segment_path(engine->directory, f->id, &path) == TOON_OK)
+      toon_fail_at(err, status, (char *)path.ptr, (int64_t)(position + rows.offset), "a commit whose checksum is right holds "
+                   "text that this version cannot read; it was written by another version or on purpose");
+    toon_buf_free(&path);
+  }
+  return status;
+}
+
+/* Does any frame from the place on say that `sequence` had been synced? */
+static bool was_synced(const recovery *r, size_t index, uint64_t offset, uint64_t sequence) {
+  for (size_t i = index; i < r->found_count; i++, offset = LOG_HEADER_SIZE)
+    if (offset < r->found[i].bytes.len && log_synced_later(r->found[i].bytes, offset, r->engine->store_id, sequence))
+      return true;
+  return false;
+}
+
+static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error *err) {
+  const found_segment *f = &r->found[index];
+  const char *what = NULL;
+  if (r->engine->options.repair) return TOON_OK;
+  if (r->state == MANIFEST_SOUND && r->manifest.clean)
+    what = "the store was closed properly, yet its log is not sound here";
+  else if (offset < f->must_reach)
+    what = "a commit that was safely on disk is damaged";
+  else if (was_synced(r, index, offset, r->engine->sequence + 1))
+    what = "a commit that was safely on disk is damaged (later commits are there)";
+  for (size_t i = index + 1; !what && i < r->found_count; i++)
+    if (r->found[i].must_reach) what = "a commit that was safely on disk is damaged (the manifest knows later segments)";
+  if (!what) return TOON_OK;
+  toon_buf path = {0};
+  if (log_segment_path(r->engine->directory, f->id, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+  toon_fail_at(err, TOON_ECORRUPT, (char *)path.ptr, (int64_t)offset,
+               "%s; restore a backup, or open with repair: true to keep what is before it", what);
+  toon_buf_free(&path);
+  return TOON_ECORRUPT;
+}
+
+toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uint64_t *synced, toon_error *err) {
+  store_engine *engine = r->engine;
+  bool first = r->rebuild; /* the first group of a rebuild may have any sequence */
+  *synced = r->rebuild ? 0 : engine->sequence;
+  *end_index = 0;
+  *end_offset = LOG_HEADER_SIZE;
+  for (size_t i = 0; i < r->found_count; i++) {
+    found_segment *f = &r->found[i];
+    uint64_t offset = LOG_HEADER_SIZE, next;
+    if (!r->rebuild && f->id < r->manifest.replay_segment) continue;
+    if (!r->rebuild && f->id == r->manifest.replay_segment) offset = r->manifest.replay_position;
+    f->replay_from = f->replay_end = offset;
+    engine->tail = f->segment;
+    if (f->segment) log_segment_publish(f->segment, offset);
+    *end_index = i;
+    *end_offset = offset;
+    for (;;) {
+      toon_slice text;
+      log_frame frame;
+      log_found found = log_next_group(f->bytes, offset, engine->store_id, &text, &frame, &next);
+      bool last = i + 1 == r->found_count;
+      /* Only a rebuild may find a gap, and only where a compacted segment stood. */
+      bool gap_allowed = first || (r->rebuild && offset == LOG_HEADER_SIZE && frame.sequence > engine->sequence);
+      if (found == LOG_GROUP && frame.sequence != engine->sequence + 1 && !gap_allowed) found = LOG_BAD;
+      if (found == LOG_END && offset < f->must_reach) found = LOG_BAD;
+      if (found == LOG_END && !last && offset == LOG_HEADER_SIZE) found = LOG_BAD; /* a segment without a group */
+      if (found == LOG_END) break;
+      if (found == LOG_BAD) return judge(r, i, offset, err);
+      TOON_TRY(replay_group(r, f, text, offset, &frame, err));
+      first = false;
+      offset = next;
+      engine->sequence = frame.sequence;
+      engine->next_row = frame.next_row;
+      engine->tail_crc = frame.crc;
+      if (frame.synced > *synced) *synced = frame.synced;
+      if (f->segment) {
+        f->segment->last_crc = frame.crc;
+        log_segment_publish(f->segment, offset);
+      }
+      if (!f->first_sequence) f->first_sequence = frame.sequence;
+      f->last_sequence = frame.sequence;
+      f->replay_end = *end_offset = offset;
+      atomic_store(&engine->published, frame.sequence);
+      engine->recovery.groups++;
+      engine->recovery.bytes += text.len;
+      store_view *view = atomic_load(&engine->view);
+      if (!engine->options.read_only && index_delta_get_info(view->deltas[0]).bytes > 2 * ENGINE_DELTA_BYTES)
+        TOON_TRY(engine_spill(engine, err));
+    }
+  }
+  return TOON_OK;
+}
