@@ -17,6 +17,7 @@
   X(storeNow)                                                                                                \
   /* read.cc */                                                                                              \
   X(get)                                                                                                     \
+  X(checkKey)                                                                                                \
   X(getMany)                                                                                                 \
   X(has)                                                                                                     \
   X(getLong)                                                                                                 \

@@ -44,6 +44,14 @@ napi_value js_has(napi_env env, napi_callback_info info) {
   return make_bool(c.e, found);
 }
 
+/* checkKey(key): throws what a read or write with the key would throw for it */
+napi_value js_checkKey(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  toon_key key;
+  read_key(c.e, c[0], &key);
+  return nullptr;
+}
+
 namespace {
 
 /* The state that all reads of one call see. Closed at the end of the call. */

@@ -1,0 +1,39 @@
+'use strict'
+// Loads the compiled addon and sets up the memory that it shares with JavaScript. Everything native goes through here;
+// csrc/napi/functions.h lists the functions, the .cc files say what each takes and gives.
+
+const path = require('node:path')
+const { makeError } = require('./errors')
+
+function load () {
+  try {
+    return require('node-gyp-build')(path.join(__dirname, '..'))
+  } catch (cause) {
+    throw new Error('toonstore: the compiled addon is missing or does not load here. Run "npm rebuild toonstore" ' +
+      `(it needs a C++ compiler, make and python3; node ${process.version}, ${process.platform} ${process.arch}): ` +
+      String(cause.message).split('\n')[0], { cause })
+  }
+}
+
+const native = load()
+
+// Calls from the addon: onArena(arena, values, errors) when a batch of writes is done, onReads(id, ...values) and
+// onChunk(id, end, error, ...values) when a job has read. They are set by writes.js, reads.js and range.js.
+const callbacks = { onArena () {}, onReads () {}, onChunk () {} }
+
+const memory = native.setup({
+  makeError,
+  collect: (...values) => values,
+  onArena: (...args) => callbacks.onArena(...args),
+  onReads: (...args) => callbacks.onReads(...args),
+  onChunk: (...args) => callbacks.onChunk(...args)
+})
+
+// The layout is struct Shared of csrc/napi/env.h.
+const integers = new Int32Array(memory, 0, 16) // [0]: kind of the value just returned, [1]: a cursor ended
+const doubles = new Float64Array(memory, 64, 8) // [0]: version, [1]: expiry of the row just returned
+const kinds = new Uint8Array(memory, 128) // of the values of a chunk
+
+const ROWS_PER_CALL = 512
+
+module.exports = { native, callbacks, integers, doubles, kinds, ROWS_PER_CALL }

@@ -1,0 +1,73 @@
+'use strict'
+// TOON text: encode and decode, by the engine's codec.
+
+const { native } = require('./binding')
+const { invalidType, show } = require('./errors')
+const { isBytes } = require('./values')
+const { checkInteger, checkObject, checkNames } = require('./options')
+
+const ENCODE_OPTIONS = new Set(['delimiter', 'indentSize'])
+const DECODE_OPTIONS = new Set(['strict', 'indentSize'])
+
+/**
+ * A value as TOON text (spec v4). What JSON.stringify would drop or change is dropped or changed likewise; bytes are
+ * written as base64:...
+ *
+ * @param {any} value
+ * @param {object} [options]
+ * @param {','|'\t'|'|'} [options.delimiter=','] between the values of an array
+ * @param {number} [options.indentSize=2] spaces per level, 1 to 16
+ * @returns {string}
+ * @throws {TypeError} TOON_EINVAL: cycles, BigInt, lone surrogates, wrong options
+ * @example
+ * encode({ users: [{ id: 1, name: 'Ada' }, { id: 2, name: 'Bob' }] })
+ * // users[2]{id,name}:
+ * //   1,Ada
+ * //   2,Bob
+ */
+function encode (value, options) {
+  const given = checkObject(options)
+  checkNames(given, ENCODE_OPTIONS, 'option of encode')
+  const { delimiter = ',', indentSize = 2 } = given
+  if (delimiter !== ',' && delimiter !== '\t' && delimiter !== '|') {
+    throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
+  }
+  checkInteger('indentSize', indentSize, 1, 16)
+  if (isBytes(value)) {
+    return 'base64:' + Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
+  }
+  let json
+  try {
+    json = JSON.stringify(value) ?? 'null'
+  } catch (err) {
+    if (err instanceof TypeError || err instanceof RangeError) {
+      throw invalidType(`the value cannot be encoded: ${err.message}`, err)
+    }
+    throw err
+  }
+  return native.encode(json, delimiter.charCodeAt(0), indentSize)
+}
+
+/**
+ * The value of a TOON text (spec v4), fresh and not frozen. Integers beyond 2^53 become the nearest number.
+ *
+ * @param {string} text
+ * @param {object} [options]
+ * @param {boolean} [options.strict=true] refuse what the spec's strict mode refuses
+ * @param {number} [options.indentSize=2] spaces per level in strict mode, 1 to 16
+ * @returns {any}
+ * @throws {ToonError} TOON_ESYNTAX with line and column
+ * @example
+ * decode('tags[2]: a,b') // { tags: ['a', 'b'] }
+ */
+function decode (text, options) {
+  if (typeof text !== 'string') throw invalidType(`TOON text must be a string (got ${show(text)})`)
+  const given = checkObject(options)
+  checkNames(given, DECODE_OPTIONS, 'option of decode')
+  const { strict = true, indentSize = 2 } = given
+  if (typeof strict !== 'boolean') throw invalidType(`strict must be a boolean (got ${show(strict)})`)
+  checkInteger('indentSize', indentSize, 1, 16)
+  return JSON.parse(native.decode(text, indentSize, strict ? 1 : 0))
+}
+
+module.exports = { encode, decode }

@@ -1,0 +1,115 @@
+'use strict'
+// Rows without keys: put gives an id, counted from 0.
+
+const { native, ROWS_PER_CALL, integers, kinds } = require('./binding')
+const { invalidType, show } = require('./errors')
+const { AS_VALUE, READY, checkId, finish, finishAll, mutableOf } = require('./values')
+const { Range } = require('./range')
+
+// Read many keys or ids, already checked, at one moment.
+function readMany (handle, mode, keys, mutable) {
+  if (keys.length <= ROWS_PER_CALL) return finishAll(native.getMany(handle, mode, ...keys), kinds, mutable)
+  const values = new Array(keys.length).fill(undefined)
+  const how = new Uint8Array(keys.length)
+  native.getLong(handle, mode, keys, values, how)
+  return finishAll(values, how, mutable)
+}
+
+function checkList (list, what, check) {
+  if (!Array.isArray(list)) throw invalidType(`${what} must be an array (got ${show(list)})`)
+  const copy = list.slice() // nobody changes it while it is read
+  for (let i = 0; i < copy.length; i++) check(copy[i])
+  return copy
+}
+
+/**
+ * The rows of a store: values without keys, numbered from 0 in the order of their puts.
+ *
+ * @example
+ * const id = await db.rows.put('a line')
+ * db.rows.get(id) // 'a line'
+ */
+class Rows {
+  #store // keeps the store from being collected
+  #writer
+
+  constructor (store, writer) {
+    this.#store = store
+    this.#writer = writer
+  }
+
+  /**
+   * Append a row.
+   *
+   * @param {any} value - as for put()
+   * @param {{ ttl?: number, expiresAt?: number }} [options] - ms to live, or ms since 1970
+   * @returns {Promise<number>} the row's id
+   */
+  put (value, options) {
+    return this.#writer.putRow(value, options)
+  }
+
+  /**
+   * @param {number} id
+   * @param {{ mutable?: boolean }} [options]
+   * @returns {any} the value, undefined if there is no such row
+   */
+  get (id, options) {
+    checkId(id)
+    const value = native.get(this.#writer.handle, id, AS_VALUE)
+    return integers[0] === READY ? value : finish(integers[0], value, mutableOf(options))
+  }
+
+  /**
+   * Many rows at one moment.
+   *
+   * @param {number[]} ids
+   * @param {{ mutable?: boolean }} [options]
+   * @returns {any[]} in the order of ids, undefined where there is no such row
+   */
+  getMany (ids, options) {
+    return readMany(this.#writer.handle, AS_VALUE, checkList(ids, 'ids', checkId), mutableOf(options))
+  }
+
+  /**
+   * Replace a row's value.
+   *
+   * @param {number} id
+   * @param {any} value
+   * @param {{ ttl?: number, expiresAt?: number }} [options]
+   * @returns {Promise<boolean>} false if there is no such row; nothing is written then
+   */
+  update (id, value, options) {
+    return this.#writer.updateRow(id, value, options)
+  }
+
+  /**
+   * @param {number} id
+   * @returns {Promise<boolean>} whether there was such a row
+   */
+  delete (id) {
+    return this.#writer.delete(id, checkId)
+  }
+
+  /**
+   * Walk over rows in the order of their ids.
+   *
+   * @param {{ gt?: number, gte?: number, lt?: number, lte?: number, reverse?: boolean, limit?: number, fields?: string[],
+   *   as?: 'value'|'text'|'buffer', signal?: AbortSignal }} [options]
+   * @returns {Range} of [id, value]
+   */
+  scan (options) {
+    return new Range(this.#store, this.#writer.handle, options, 'pairs', true)
+  }
+
+  /**
+   * Number of rows.
+   *
+   * @type {number}
+   */
+  get length () {
+    return native.storeSize(this.#writer.handle, 1)
+  }
+}
+
+module.exports = { Rows, readMany, checkList }

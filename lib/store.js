@@ -1,0 +1,436 @@
+'use strict'
+// A store: the engine without a cache.
+
+const { EventEmitter } = require('node:events')
+const { inspect } = require('node:util')
+const { native, integers, doubles } = require('./binding')
+const { invalidType, show } = require('./errors')
+const {
+  AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, MISSING, READY, checkKey, finish, mutableOf
+} = require('./values')
+const { parseLocation } = require('./location')
+const { parseOptions, nativeOptions, checkObject } = require('./options')
+const { Writer } = require('./writes')
+const { Range, boundsOf } = require('./range')
+const { Rows, readMany, checkList } = require('./rows')
+const { encode } = require('./encoding')
+const { projection } = require('./project')
+
+const OPENING = Symbol('opening')
+
+// A store that is collected without having been closed is closed then. What it has acknowledged or taken is written.
+const forgotten = new FinalizationRegistry(writer => {
+  if (writer.handle !== 0) writer.close().catch(() => {})
+})
+
+function openHandle (path, options) {
+  const { signal } = options
+  signal?.throwIfAborted()
+  const opening = native.storeOpen(nativeOptions(path, options))
+  if (signal === undefined) return opening
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    opening.then(handle => {
+      signal.removeEventListener('abort', abort)
+      if (signal.aborted) native.storeClose(handle).catch(() => {})
+      else resolve(handle)
+    }, err => {
+      signal.removeEventListener('abort', abort)
+      reject(err)
+    })
+  })
+}
+
+// Open a store of the class given.
+async function openStore (Class, location, options, cache, capacity) {
+  const place = parseLocation(location)
+  const given = checkObject(options)
+  if (place.capacity !== undefined && given.capacity !== undefined) {
+    throw invalidType('give capacity in the location or in the options, not both')
+  }
+  const wanted = capacity ?? place.capacity
+  const parsed = parseOptions(wanted === undefined ? given : { ...given, capacity: wanted }, cache)
+  return new Class(OPENING, await openHandle(place.path, parsed), place.path, parsed)
+}
+
+/**
+ * An open store. Reads are synchronous and see every write whose promise has resolved; writes are committed in groups on
+ * other threads. Open one with ToonStore.open(); open() and ToonCache.open() add a cache.
+ *
+ * Times are milliseconds, sizes bytes. Objects and arrays come out deep-frozen; { mutable: true } gives a copy of your own.
+ * Every method fails with TOON_ECLOSED once the store is closed.
+ */
+class ToonStore extends EventEmitter {
+  #writer
+  #path
+  #closing
+
+  /** @private Use ToonStore.open(). */
+  constructor (token, handle, path, options) {
+    if (token !== OPENING) throw invalidType(`use ${new.target.name}.open()`)
+    super()
+    this.#path = path
+    this.#writer = new Writer(handle, options.durability)
+    this.rows = new Rows(this, this.#writer)
+    Object.defineProperty(this, 'rows', { writable: false, configurable: false, enumerable: true })
+    forgotten.register(this, this.#writer, this.#writer)
+  }
+
+  /**
+   * Open the store in a directory, which is created if need be.
+   *
+   * @param {string|URL} location - a path or file: URL
+   * @param {object} [options] - see OpenOptions in index.d.ts
+   * @returns {Promise<ToonStore>}
+   * @throws {ToonError} TOON_ENOTFOUND, TOON_ELOCKED, TOON_ECORRUPT, TOON_EFORMAT, TOON_EINVAL, TOON_EIO
+   * @example
+   * const db = await ToonStore.open('./data', { durability: 'interval' })
+   */
+  static open (location, options) {
+    return openStore(this, location, options, false, undefined)
+  }
+
+  /**
+   * The absolute path of the store's directory.
+   *
+   * @type {string}
+   */
+  get path () {
+    return this.#path
+  }
+
+  /**
+   * The value of a key.
+   *
+   * @param {string|Uint8Array} key
+   * @param {{ mutable?: boolean }} [options] - mutable: a copy of your own instead of a frozen value
+   * @returns {any} undefined if there is no such key
+   * @throws {TypeError|ToonError} TOON_EINVAL, TOON_EKEYTOOBIG, TOON_ECLOSED, TOON_ECORRUPT
+   * @example
+   * db.get('users/1')?.name
+   */
+  get (key, options) {
+    if (typeof key !== 'string') checkKey(key)
+    const value = native.get(this.#writer.handle, key, AS_VALUE)
+    if (integers[0] === READY) return value
+    return finish(integers[0], value, options !== undefined && mutableOf(options))
+  }
+
+  /**
+   * As get(), read on another thread: for values that may have to come from a slow disk.
+   *
+   * @param {string|Uint8Array} key
+   * @param {{ mutable?: boolean }} [options]
+   * @returns {Promise<any>}
+   */
+  async getAsync (key, options) {
+    checkKey(key)
+    return this.#writer.read(key, mutableOf(options))
+  }
+
+  /**
+   * The values of many keys, all at one moment.
+   *
+   * @param {Array<string|Uint8Array>} keys
+   * @param {{ mutable?: boolean }} [options]
+   * @returns {any[]} in the order of keys, undefined where there is none
+   * @example
+   * const [a, b] = db.getMany(['a', 'b'])
+   */
+  getMany (keys, options) {
+    return readMany(this.#writer.handle, AS_VALUE, checkList(keys, 'keys', checkKey), mutableOf(options))
+  }
+
+  /**
+   * A value with the facts about its row.
+   *
+   * @param {string|Uint8Array} key
+   * @param {{ mutable?: boolean }} [options]
+   * @returns {{ value: any, version: number, expiresAt: number|null }|undefined} version: the sequence of the commit that
+   *   wrote it, for put(..., { ifVersion }); expiresAt: ms since 1970
+   */
+  getEntry (key, options) {
+    checkKey(key)
+    const mutable = mutableOf(options)
+    const value = native.get(this.#writer.handle, key, AS_VALUE)
+    const kind = integers[0]
+    if (kind === MISSING) return undefined
+    return { version: doubles[0], expiresAt: doubles[1] === 0 ? null : doubles[1], value: finish(kind, value, mutable) }
+  }
+
+  /**
+   * The value as TOON text: what encode(get(key)) gives, without decoding it first. Bytes come as base64:...
+   *
+   * @param {string|Uint8Array} key
+   * @returns {string|undefined}
+   */
+  getText (key) {
+    checkKey(key)
+    const value = native.get(this.#writer.handle, key, AS_TEXT)
+    return finish(integers[0], value, false)
+  }
+
+  /**
+   * The value as bytes: bytes as they are, strings in UTF-8, anything else its TOON text in UTF-8. Always a copy.
+   *
+   * @param {string|Uint8Array} key
+   * @returns {Buffer|undefined}
+   */
+  getBuffer (key) {
+    checkKey(key)
+    const value = native.get(this.#writer.handle, key, AS_BUFFER)
+    return finish(integers[0], value, false)
+  }
+
+  /**
+   * @param {string|Uint8Array} key
+   * @returns {boolean}
+   */
+  has (key) {
+    if (typeof key !== 'string') checkKey(key)
+    return native.has(this.#writer.handle, key)
+  }
+
+  /**
+   * Which of the keys exist, at one moment.
+   *
+   * @param {Array<string|Uint8Array>} keys
+   * @returns {boolean[]}
+   */
+  hasMany (keys) {
+    return readMany(this.#writer.handle, AS_EXISTS, checkList(keys, 'keys', checkKey), false)
+  }
+
+  /**
+   * Number of keys. Rows without keys are counted by rows.length.
+   *
+   * @type {number}
+   */
+  get size () {
+    return native.storeSize(this.#writer.handle, 0)
+  }
+
+  /**
+   * Store a value under a key, replacing what was there and its expiry.
+   *
+   * @param {string|Uint8Array} key - up to 4096 bytes
+   * @param {any} value - null, boolean, finite number, string, Buffer or Uint8Array, or what JSON.stringify takes
+   * @param {object} [options]
+   * @param {number} [options.ttl] - ms from now until the row lapses
+   * @param {number} [options.expiresAt] - the same as ms since 1970
+   * @param {boolean} [options.ifAbsent] - only if there is no such key
+   * @param {number} [options.ifVersion] - only if the row has this version; 0: only if there is none
+   * @returns {Promise<void|boolean>} resolves when the write is as durable as the store was opened for; with a condition, to
+   *   whether it was written
+   * @throws {TypeError|RangeError|ToonError} by rejection: TOON_EINVAL, TOON_EKEYTOOBIG, TOON_EVALUETOOBIG, TOON_EDBFULL,
+   *   TOON_EREADONLY, TOON_ENOSPC, TOON_EIO, TOON_ECLOSED
+   * @example
+   * await db.put('session/1', { user: 7 }, { ttl: 60000 })
+   */
+  put (key, value, options) {
+    if (arguments.length < 2) return Promise.reject(onlyOne())
+    return this.#writer.put(key, value, options)
+  }
+
+  /**
+   * @param {string|Uint8Array} key
+   * @returns {Promise<boolean>} whether the key existed
+   */
+  delete (key) {
+    return this.#writer.delete(key, checkKey)
+  }
+
+  /**
+   * Write several keys at once: all of it is stored, or nothing.
+   *
+   * @param {Array<{ type: 'put', key: string|Uint8Array, value: any, ttl?: number, expiresAt?: number } |
+   *   { type: 'del', key: string|Uint8Array }>} ops
+   * @returns {Promise<void>}
+   * @throws by rejection: as put(), and TOON_ETXNTOOBIG
+   * @example
+   * await db.batch([{ type: 'put', key: 'a', value: 1 }, { type: 'del', key: 'b' }])
+   */
+  batch (ops) {
+    return this.#writer.batch(ops)
+  }
+
+  /**
+   * Delete all keys, or those of a range. Rows without keys stay.
+   *
+   * @param {{ gt?, gte?, lt?, lte?, prefix?, reverse?: boolean, limit?: number }} [range]
+   * @returns {Promise<number>} how many keys were deleted
+   * @example
+   * await db.clear({ prefix: 'session/' })
+   */
+  async clear (range) {
+    const bounds = boundsOf(range)
+    if (bounds === null) {
+      native.storeNow(this.#writer.handle) // throws if the store is closed
+      return 0
+    }
+    return this.#writer.clear(bounds)
+  }
+
+  /**
+   * Walk over keys and values in the order of the keys' bytes, at one moment.
+   *
+   * @param {object} [options]
+   * @param {string|Uint8Array} [options.gt] [options.gte] [options.lt] [options.lte] - bounds; gte beats gt, lte beats lt
+   * @param {string|Uint8Array} [options.prefix] - only keys that begin so
+   * @param {boolean} [options.reverse] - from the last to the first
+   * @param {number} [options.limit] - at most so many
+   * @param {string[]} [options.fields] - pick fields of the values, as 'name' or 'address.city'
+   * @param {'value'|'text'|'buffer'} [options.as='value'] - as get(), getText() or getBuffer() give it
+   * @param {'string'|'buffer'} [options.keyAs='string'] - a key that is not UTF-8 comes as a Buffer anyway
+   * @param {AbortSignal} [options.signal]
+   * @returns {Range} iterable and async iterable, once; toArray()
+   * @example
+   * for (const [key, user] of db.range({ prefix: 'users/', fields: ['name'] })) console.log(key, user.name)
+   */
+  range (options) {
+    return new Range(this, this.#writer.handle, options, 'pairs', false)
+  }
+
+  /**
+   * As range(), the keys alone.
+   *
+   * @returns {Range}
+   */
+  keys (options) {
+    return new Range(this, this.#writer.handle, options, 'keys', false)
+  }
+
+  /**
+   * As range(), the values alone.
+   *
+   * @returns {Range}
+   */
+  values (options) {
+    return new Range(this, this.#writer.handle, options, 'values', false)
+  }
+
+  /**
+   * Number of keys in a range.
+   *
+   * @param {{ gt?, gte?, lt?, lte?, prefix?, reverse?: boolean, limit?: number }} [range]
+   * @returns {number}
+   */
+  count (range) {
+    const bounds = boundsOf(range)
+    if (bounds === null) {
+      native.storeNow(this.#writer.handle) // throws if the store is closed
+      return 0
+    }
+    return native.rangeCount(this.#writer.handle, ...bounds)
+  }
+
+  /**
+   * The values of a range as one TOON document: documents of one shape become a table.
+   *
+   * @param {object} [options] - the options of range() that choose rows, and
+   * @param {string[]} [options.fields] - the columns
+   * @param {string} [options.name] - a name for the table; without it the document is the array itself
+   * @param {','|'\t'|'|'} [options.delimiter=',']
+   * @returns {string}
+   * @example
+   * db.toToon({ prefix: 'users/', fields: ['id', 'name'], name: 'users' })
+   * // users[2]{id,name}:
+   * //   1,Ada
+   * //   2,Bob
+   */
+  toToon (options) {
+    const { name, delimiter, fields, ...range } = checkObject(options)
+    if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
+    const pick = fields === undefined ? value => value : projection(fields)
+    const rows = []
+    for (const value of this.values({ ...range, as: undefined })) {
+      rows.push(pick(value instanceof Uint8Array ? encode(value) : value))
+    }
+    return encode(name === undefined ? rows : { [name]: rows }, { delimiter })
+  }
+
+  /**
+   * put() that waits for the disk: for scripts. It blocks the event loop.
+   *
+   * @returns {undefined|boolean}
+   */
+  putSync (key, value, options) {
+    if (arguments.length < 2) throw onlyOne()
+    return this.#writer.putSync(key, value, options)
+  }
+
+  /**
+   * delete() that waits for the disk.
+   *
+   * @returns {boolean}
+   */
+  deleteSync (key) {
+    return this.#writer.deleteSync(key)
+  }
+
+  /** batch() that waits for the disk. */
+  batchSync (ops) {
+    this.#writer.batchSync(ops)
+  }
+
+  /**
+   * Counters of the engine.
+   *
+   * @returns {object} see Stats in index.d.ts
+   */
+  stats () {
+    return JSON.parse(native.storeStats(this.#writer.handle))
+  }
+
+  /**
+   * Put everything that was written so far on the disk, whatever the durability.
+   *
+   * @returns {Promise<void>}
+   */
+  async sync () {
+    await this.#writer.drained()
+    return native.storeSync(this.#writer.handle)
+  }
+
+  /**
+   * Write the index to the disk, so that the next open has nothing to replay.
+   *
+   * @returns {Promise<void>}
+   */
+  async checkpoint () {
+    await this.#writer.drained()
+    return native.storeCheckpoint(this.#writer.handle)
+  }
+
+  /**
+   * Finish what was called, release the store and emit 'close'. Ranges that are still open end with TOON_ECLOSED. Calling
+   * it again gives the same promise.
+   *
+   * @returns {Promise<void>}
+   * @throws {ToonError} by rejection, if the store could not be closed cleanly; it is closed all the same, and the next
+   *   open recovers it
+   */
+  close () {
+    if (this.#closing === undefined) {
+      forgotten.unregister(this.#writer)
+      this.#closing = this.#writer.close().finally(() => this.emit('close'))
+    }
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose] () {
+    return this.close()
+  }
+
+  [inspect.custom] (depth, options) {
+    const state = this.#writer.handle === 0 ? 'closed' : 'open'
+    return `${this.constructor.name} { ${inspect(this.#path, options)}, ${state} }`
+  }
+}
+
+function onlyOne () {
+  return invalidType('put needs a key and a value: put(key, value); to append a value without a key use rows.put(value)')
+}
+
+module.exports = { ToonStore, openStore }

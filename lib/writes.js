@@ -1,0 +1,407 @@
+'use strict'
+// Writes. The calls of one tick are collected in a native arena and submitted together; each call has its own promise and
+// its own result. A Writer belongs to one open store and knows nothing of the store object, so that the store can be
+// collected and closed while writes are still on their way.
+
+const { native, callbacks, ROWS_PER_CALL, kinds } = require('./binding')
+const { invalidType, invalidRange, withKey, copyOf, show } = require('./errors')
+const { checkKey, checkId, isBytes, formOf, givenOf, finishAll, FAILED } = require('./values')
+const { checkObject, checkNames, checkInteger } = require('./options')
+
+// What a member's result becomes.
+const VOID = 0 // undefined
+const BOOLEAN = 1
+const NUMBER = 2
+
+// TOON_IF_* of csrc/toonstore.h.
+const IF_ABSENT = 1
+const IF_PRESENT = 2
+const IF_VERSION = 4
+
+const MAX_TIME = 8.64e15 // the largest time of a Date
+
+const PUT_OPTIONS = new Set(['ttl', 'expiresAt', 'ifAbsent', 'ifVersion'])
+const ROW_OPTIONS = new Set(['ttl', 'expiresAt'])
+
+// Arenas that were submitted, by handle.
+const submitted = new Map()
+// Writers of open stores, for the end of the process.
+const writers = new Set()
+// The 'exit' event has begun: there will be no next tick.
+let exiting = false
+
+// One executor for all promises: no closure per call.
+let lastResolve, lastReject
+function executor (resolve, reject) {
+  lastResolve = resolve
+  lastReject = reject
+}
+
+// The calls collected for one batch.
+class Arena {
+  constructor (handle) {
+    this.handle = handle
+    this.resolves = []
+    this.rejects = []
+    this.results = [] // VOID, BOOLEAN or NUMBER of each
+    this.keys = []
+    this.plain = true // all results are VOID
+    this.after = null // functions to call when it is done
+  }
+
+  finish (values, errors) {
+    const { resolves, rejects, results, keys } = this
+    if (this.plain && errors === undefined) {
+      for (let i = 0; i < resolves.length; i++) resolves[i]()
+    } else {
+      for (let i = 0; i < resolves.length; i++) {
+        const err = errors?.[i]
+        const value = values === undefined ? 1 : values[i]
+        if (err !== undefined) rejects[i](withKey(err, keys[i]))
+        else if (results[i] === VOID) resolves[i]()
+        else resolves[i](results[i] === BOOLEAN ? value === 1 : value)
+      }
+    }
+    this.done()
+  }
+
+  // All calls fail for one reason, each with an error object of its own.
+  fail (err) {
+    for (let i = 0; i < this.rejects.length; i++) this.rejects[i](withKey(copyOf(err), this.keys[i]))
+    this.done()
+  }
+
+  done () {
+    if (this.after !== null) for (const fn of this.after) fn()
+  }
+}
+
+callbacks.onArena = (handle, values, errors) => {
+  const arena = submitted.get(handle)
+  submitted.delete(handle)
+  arena.finish(values, errors)
+}
+
+function flushLater (writer) {
+  writer.scheduled = false
+  writer.flush()
+}
+
+class Writer {
+  constructor (handle, durability) {
+    this.handle = handle // 0 once closed
+    this.syncAtExit = durability === 'interval'
+    this.arena = null // collects the calls that are not submitted yet
+    this.last = null // the arena submitted last
+    this.scheduled = false
+    this.reads = null // reads that wait for the end of the tick
+    writers.add(this)
+  }
+
+  // The arena that takes the next call. Throws if the store is closed.
+  collecting () {
+    if (this.arena === null) this.arena = new Arena(native.arenaNew(this.handle))
+    return this.arena
+  }
+
+  // Note a call that the addon took; its promise.
+  add (arena, result, key, full) {
+    const promise = new Promise(executor)
+    arena.resolves.push(lastResolve)
+    arena.rejects.push(lastReject)
+    arena.results.push(result)
+    arena.keys.push(key)
+    if (result !== VOID) arena.plain = false
+    if (full === true || exiting) {
+      this.flush()
+    } else if (!this.scheduled) {
+      this.scheduled = true
+      process.nextTick(flushLater, this)
+    }
+    return promise
+  }
+
+  flush () {
+    const arena = this.arena
+    if (arena === null || arena.resolves.length === 0) return
+    this.arena = null
+    this.submit(arena)
+  }
+
+  submit (arena) {
+    if (exiting) {
+      native.arenaCommit(arena.handle) // nobody will see the result
+      return
+    }
+    submitted.set(arena.handle, arena)
+    try {
+      native.arenaSubmit(arena.handle)
+      this.last = arena
+    } catch (err) {
+      submitted.delete(arena.handle)
+      arena.fail(err)
+    }
+  }
+
+  // Submit what waits; the promise resolves when all that was called before is done.
+  drained () {
+    this.flush()
+    const arena = this.last
+    if (arena === null || submitted.get(arena.handle) !== arena) return Promise.resolve()
+    return new Promise(resolve => {
+      arena.after ??= []
+      arena.after.push(resolve)
+    })
+  }
+
+  put (key, value, options) {
+    try {
+      checkKey(key)
+      return this.putAny(key, value, options, 0)
+    } catch (err) {
+      return Promise.reject(withKey(err, key))
+    }
+  }
+
+  // `conditions`: more TOON_IF_* for the put.
+  putAny (key, value, options, conditions) {
+    const form = formOf(value)
+    const given = givenOf(value)
+    if (options === undefined && conditions === 0) {
+      const arena = this.collecting()
+      return this.add(arena, VOID, key, native.arenaPut(arena.handle, given, key, form))
+    }
+    const how = putOptions(options, PUT_OPTIONS)
+    how.conditions |= conditions
+    const arena = this.collecting()
+    const full = native.arenaPutWith(arena.handle, given, key, form, how.ttl, how.expiresAt, how.conditions, how.version)
+    return this.add(arena, how.conditions === 0 ? VOID : BOOLEAN, key, full)
+  }
+
+  putRow (value, options) {
+    try {
+      const form = formOf(value)
+      const how = putOptions(options, ROW_OPTIONS)
+      const arena = this.collecting()
+      return this.add(arena, NUMBER, undefined,
+        native.arenaRow(arena.handle, givenOf(value), form, how.ttl, how.expiresAt))
+    } catch (err) {
+      return Promise.reject(err)
+    }
+  }
+
+  updateRow (id, value, options) {
+    try {
+      checkId(id)
+      if (options !== undefined) checkNames(checkObject(options), ROW_OPTIONS, 'option')
+      return this.putAny(id, value, options, IF_PRESENT)
+    } catch (err) {
+      return Promise.reject(withKey(err, id))
+    }
+  }
+
+  // `check` is checkKey or checkId.
+  delete (key, check) {
+    try {
+      check(key)
+      const arena = this.collecting()
+      return this.add(arena, BOOLEAN, key, native.arenaDelete(arena.handle, key))
+    } catch (err) {
+      return Promise.reject(withKey(err, key))
+    }
+  }
+
+  // `bounds`: [lower, upper, prefix, flags, limit]
+  clear (bounds) {
+    const arena = this.collecting()
+    return this.add(arena, NUMBER, undefined, native.arenaClear(arena.handle, ...bounds))
+  }
+
+  batch (ops) {
+    try {
+      checkOps(ops)
+      const arena = this.collecting()
+      if (ops.length === 0) return this.drained()
+      // A value's toJSON may call the store: what it writes goes to another arena.
+      this.arena = null
+      try {
+        return this.add(arena, VOID, undefined, fill(arena.handle, ops))
+      } finally {
+        if (this.arena === null) this.arena = arena
+        else this.submit(arena)
+      }
+    } catch (err) {
+      return Promise.reject(err)
+    }
+  }
+
+  // Run `write(arena handle)`, which adds one member, and commit it. Waits for the disk; the member's result.
+  sync (write) {
+    const handle = native.arenaNew(this.handle)
+    try {
+      write(handle)
+      this.flush() // what was called before comes before it in the log
+    } catch (err) {
+      native.arenaDrop(handle)
+      throw err
+    }
+    return native.arenaCommit(handle)
+  }
+
+  putSync (key, value, options) {
+    checkKey(key)
+    const form = formOf(value)
+    const how = putOptions(options, PUT_OPTIONS)
+    try {
+      const done = this.sync(arena => native.arenaPutWith(arena, givenOf(value), key, form, how.ttl, how.expiresAt,
+        how.conditions, how.version))
+      return how.conditions === 0 ? undefined : done === 1
+    } catch (err) {
+      throw withKey(err, key)
+    }
+  }
+
+  deleteSync (key) {
+    checkKey(key)
+    try {
+      return this.sync(arena => native.arenaDelete(arena, key)) === 1
+    } catch (err) {
+      throw withKey(err, key)
+    }
+  }
+
+  batchSync (ops) {
+    checkOps(ops)
+    if (ops.length > 0) this.sync(arena => fill(arena, ops))
+    else native.storeNow(this.handle) // throws if the store is closed
+  }
+
+  // A read on the threadpool. All reads of a tick are one job.
+  read (key, mutable) {
+    native.storeNow(this.handle) // throws if the store is closed
+    native.checkKey(key) // now, so that it fails alone
+    if (this.reads === null) {
+      this.reads = { keys: [], resolves: [], rejects: [], mutable: [] }
+      process.nextTick(flushReads, this)
+    }
+    const promise = new Promise(executor)
+    this.reads.keys.push(isBytes(key) ? Buffer.from(key) : key)
+    this.reads.resolves.push(lastResolve)
+    this.reads.rejects.push(lastReject)
+    this.reads.mutable.push(mutable)
+    if (this.reads.keys.length === ROWS_PER_CALL) flushReads(this)
+    return promise
+  }
+
+  // Finish what was called, then close the addon's store. Called once.
+  close () {
+    this.flush()
+    flushReads(this)
+    const handle = this.handle
+    this.handle = 0
+    writers.delete(this)
+    return native.storeClose(handle)
+  }
+}
+
+// Write a batch's operations as one member. Whether the arena is full.
+function fill (arena, ops) {
+  native.arenaBegin(arena)
+  let at = 0
+  try {
+    for (; at < ops.length; at++) writeOp(arena, ops[at])
+    return native.arenaEnd(arena)
+  } catch (err) {
+    native.arenaAbandon(arena)
+    if (err.code !== undefined) err.message = `operation ${at} of the batch: ${err.message}`
+    throw withKey(err, ops[at]?.key)
+  }
+}
+
+function writeOp (arena, op) {
+  if (typeof op !== 'object' || op === null) throw invalidType(`an operation must be an object (got ${show(op)})`)
+  const { type, key } = op
+  checkKey(key)
+  if (type === 'put') {
+    const { value, ttl, expiresAt } = op
+    if (op.ifAbsent !== undefined || op.ifVersion !== undefined) {
+      throw invalidType('a batch has no conditions; put() has')
+    }
+    const form = formOf(value)
+    if (ttl === undefined && expiresAt === undefined) {
+      native.arenaPut(arena, givenOf(value), key, form)
+    } else {
+      const how = putOptions({ ttl, expiresAt }, ROW_OPTIONS)
+      native.arenaPutWith(arena, givenOf(value), key, form, how.ttl, how.expiresAt, 0, 0)
+    }
+  } else if (type === 'del') {
+    native.arenaDelete(arena, key)
+  } else {
+    throw invalidType(`an operation's type must be 'put' or 'del' (got ${show(type)})`)
+  }
+}
+
+function checkOps (ops) {
+  if (!Array.isArray(ops)) throw invalidType(`a batch must be an array of operations (got ${show(ops)})`)
+}
+
+function putOptions (options, known) {
+  const how = { ttl: 0, expiresAt: 0, conditions: 0, version: 0 }
+  if (options === undefined) return how
+  checkNames(checkObject(options), known, 'option')
+  const { ttl, expiresAt, ifAbsent, ifVersion } = options
+  if (ttl !== undefined) how.ttl = checkInteger('ttl', ttl, 1, MAX_TIME)
+  if (expiresAt !== undefined) how.expiresAt = checkInteger('expiresAt', expiresAt, 1, MAX_TIME)
+  if (ttl !== undefined && expiresAt !== undefined) throw invalidType('give ttl or expiresAt, not both')
+  if (ifAbsent !== undefined && typeof ifAbsent !== 'boolean') {
+    throw invalidType(`ifAbsent must be a boolean (got ${show(ifAbsent)})`)
+  }
+  if (ifAbsent === true) how.conditions |= IF_ABSENT
+  if (ifVersion !== undefined) {
+    if (ifAbsent === true) throw invalidRange('give ifAbsent or ifVersion, not both')
+    how.conditions |= IF_VERSION
+    how.version = checkInteger('ifVersion', ifVersion, 0, Number.MAX_SAFE_INTEGER)
+  }
+  return how
+}
+
+// Jobs of reads, by number.
+const reading = new Map()
+let lastJob = 0
+
+function flushReads (writer) {
+  const reads = writer.reads
+  if (reads === null) return
+  writer.reads = null
+  lastJob = (lastJob + 1) | 0
+  reading.set(lastJob, reads)
+  try {
+    native.readsStart(writer.handle, lastJob, ...reads.keys)
+  } catch (err) {
+    reading.delete(lastJob)
+    reads.rejects.forEach((reject, i) => reject(withKey(copyOf(err), reads.keys[i])))
+  }
+}
+
+callbacks.onReads = (job, ...values) => {
+  const { keys, resolves, rejects, mutable } = reading.get(job)
+  reading.delete(job)
+  const how = kinds.slice(0, values.length)
+  for (let i = 0; i < values.length; i++) {
+    if (how[i] === FAILED) rejects[i](withKey(values[i], keys[i]))
+    else resolves[i](finishAll([values[i]], how.subarray(i), mutable[i])[0])
+  }
+}
+
+// The process ends: what was called is still written.
+process.on('exit', () => {
+  exiting = true
+  for (const writer of writers) {
+    try {
+      writer.flush()
+      if (writer.syncAtExit) native.storeSyncNow(writer.handle)
+    } catch {} // the outcome has nobody to go to
+  }
+})
+
+module.exports = { Writer, MAX_TIME }
