@@ -26,7 +26,9 @@ class ToonCache extends ToonStore {
    * @example
    * const db = await ToonCache.open('./data', 50000)
    */
-  static open (location, capacity, options) {
+  static async open (location, capacity, options) {
+    // ToonCache.open(location, options) too, as its base class has it.
+    if (typeof capacity === 'object' && options === undefined) return openStore(this, location, capacity, true, undefined)
     return openStore(this, location, options, true, capacity)
   }
 

@@ -1,0 +1,364 @@
+/// <reference types="node" />
+// The types of toonstore. lib/*.js has the documentation of every method, with its errors; what a program needs at hand
+// is repeated here.
+
+import { EventEmitter } from 'node:events'
+
+/** What JSON can say. */
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue }
+
+/** What can be stored under a key. */
+export type Value = JsonValue | Buffer | Uint8Array
+
+/** Strings are ordered by their UTF-8 bytes; up to 4096 bytes. */
+export type Key = string | Uint8Array
+
+/** A value as it comes out: objects and arrays are frozen all the way down. Bytes are a copy of your own. */
+export type DeepReadonly<T> =
+  T extends null | undefined | boolean | number | string | bigint | symbol ? T :
+  T extends Uint8Array ? Buffer :
+  T extends readonly (infer U)[] ? readonly DeepReadonly<U>[] :
+  T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } :
+  T
+
+/** A value of your own, as `mutable: true` gives it. */
+export type Mutable<T> = T extends Uint8Array ? Buffer : T
+
+export type Durability =
+  /** survives power loss once the promise resolves (default) */
+  | 'commit'
+  /** survives the death of the process; power loss takes at most the last syncInterval ms */
+  | 'interval'
+  /** survives the death of the process; synced by sync(), checkpoint() and close() */
+  | 'close'
+
+/** Options of ToonStore.open(). Sizes are bytes, times milliseconds. */
+export interface StoreOptions {
+  /** default 'commit' */
+  durability?: Durability
+  /** for durability 'interval': 1 to 3,600,000; default 1000 */
+  syncInterval?: number
+  /** bytes of TOON text of one value: 1 to 1 GiB; default 1 MiB */
+  maxValueSize?: number
+  /** live bytes of the store; default 1 GiB */
+  maxDbSize?: number
+  /** bytes of log text of one batch: 1 to 1 GiB; default 64 MiB */
+  maxTxnSize?: number
+  /** bytes of a log file: 4 KiB to 1 GiB; default 64 MiB */
+  segmentSize?: number
+  /** bytes of log between checkpoints: 4 KiB to 1 GiB; default 32 MiB */
+  checkpointBytes?: number
+  /** time to live of every put that gives none; default 0 = for ever */
+  ttl?: number
+  /** read the store as it is at the open, without a lock; default false */
+  readOnly?: boolean
+  /** cut damage away instead of failing with TOON_ECORRUPT; default false */
+  repair?: boolean
+  /** default true */
+  createIfMissing?: boolean
+  /** fail with TOON_EINVAL if there is a store already; default false */
+  errorIfExists?: boolean
+  /** gives up waiting for the open; it rejects with signal.reason */
+  signal?: AbortSignal
+}
+
+/** Options of open() and ToonCache.open(). */
+export interface OpenOptions extends StoreOptions {
+  /** rows that the cache keeps at most, 0 = no cache; default 10000 */
+  capacity?: number
+  /** bytes that the cache takes at most; default 64 MiB */
+  cacheBytes?: number
+}
+
+export interface ReadOptions {
+  /** a copy of your own instead of a frozen value */
+  mutable?: boolean
+}
+
+export interface RowPutOptions {
+  /** ms from now until the row lapses */
+  ttl?: number
+  /** the same as ms since 1970; not both */
+  expiresAt?: number
+}
+
+export interface PutOptions extends RowPutOptions {
+  /** only if there is no such key; the promise tells whether it was written */
+  ifAbsent?: boolean
+  /** only if the row has this version (see getEntry), 0 = only if there is none; the promise tells whether it was written */
+  ifVersion?: number
+}
+
+/** Put options that make the put conditional. */
+export type PutCondition = RowPutOptions & ({ ifAbsent: boolean, ifVersion?: undefined } | { ifVersion: number, ifAbsent?: undefined })
+
+export type BatchOperation<V = Value> =
+  | { type: 'put', key: Key, value: V, ttl?: number, expiresAt?: number }
+  | { type: 'del', key: Key }
+
+/** Bounds by bytes. gte beats gt, lte beats lt, prefix narrows further. */
+export interface RangeBounds<K = Key> {
+  gt?: K
+  gte?: K
+  lt?: K
+  lte?: K
+  prefix?: K
+  /** from the last to the first */
+  reverse?: boolean
+  /** at most so many */
+  limit?: number
+}
+
+export interface RangeOptions extends RangeBounds {
+  /** pick fields of the values, as 'name' or 'address.city' */
+  fields?: readonly string[]
+  /** what the values come as: as get(), getText() or getBuffer() give them; default 'value' */
+  as?: 'value' | 'text' | 'buffer'
+  /** default 'string'; a key that is not UTF-8 comes as a Buffer anyway */
+  keyAs?: 'string' | 'buffer'
+  signal?: AbortSignal
+}
+
+export interface ScanOptions extends Omit<RangeBounds<number>, 'prefix'> {
+  fields?: readonly string[]
+  as?: 'value' | 'text' | 'buffer'
+  signal?: AbortSignal
+}
+
+export interface ToToonOptions extends RangeBounds {
+  /** the columns */
+  fields?: readonly string[]
+  /** a name for the table */
+  name?: string
+  /** default ',' */
+  delimiter?: ',' | '\t' | '|'
+  signal?: AbortSignal
+}
+
+/** One walk over a range, at the moment the range was made: iterate it once, by for...of or for await...of. */
+export interface Range<T> extends Iterable<T>, AsyncIterable<T> {
+  next (): IteratorResult<T, undefined>
+  return (value?: any): IteratorResult<T, any>
+  [Symbol.iterator] (): IterableIterator<T>
+  [Symbol.asyncIterator] (): AsyncIterableIterator<T>
+  /** All that is left of it. */
+  toArray (): T[]
+}
+
+/** What the values of a range with these options are. */
+export type RangeValue<V, O> =
+  O extends { as: 'text' } ? string :
+  O extends { as: 'buffer' } ? Buffer :
+  O extends { fields: readonly string[] } ? DeepReadonly<JsonValue> | Buffer :
+  DeepReadonly<V>
+
+/** What its keys are: strings, or Buffers where a key is not UTF-8. */
+export type RangeKey<O> = O extends { keyAs: 'buffer' } ? Buffer : string
+
+export interface Entry<T> {
+  value: T
+  /** sequence of the commit that wrote it */
+  version: number
+  /** ms since 1970, null = never */
+  expiresAt: number | null
+}
+
+/** Counters of the engine since it was opened, shared by all handles of a directory in the process. More may come. */
+export interface Stats {
+  path: string
+  durability: Durability
+  readOnly: boolean
+  /** of the newest commit */
+  sequence: number
+  /** newest sequence known to be on disk */
+  syncedSequence: number
+  /** id of the next row without a key */
+  nextRow: number
+  /** groups written to the log */
+  commits: number
+  /** calls, a batch being one */
+  calls: number
+  rowsWritten: number
+  bytesWritten: number
+  /** of the log */
+  syncs: number
+  checkpoints: number
+  checkpointFailures: number
+  merges: number
+  /** how often, and ms that, writers waited for a checkpoint */
+  stalls: number
+  stallMs: number
+  /** rows found damaged when they were read */
+  damagedRows: number
+  log: { segments: number, bytes: number, deadBytes: number, liveBytes: number }
+  /** runs are on disk; the delta is what was written since the last checkpoint */
+  index: { runs: number, runBytes: number, runEntries: number, deltaKeys: number, deltaBytes: number }
+  /** what the open did */
+  recovery: {
+    /** the store had been closed cleanly */
+    clean: boolean
+    /** the index was rebuilt from the log, and why */
+    rebuilt: boolean
+    rebuiltBecause: string | null
+    /** read from the log again */
+    groups: number
+    bytes: number
+    /** written again because the disk might have lost them */
+    rewrittenBytes: number
+    /** cut off the end of the log, where, and whole segments removed */
+    cutBytes: number
+    cutFile: string | null
+    cutOffset: number
+    segmentsRemoved: number
+    ms: number
+  }
+  /** why the store takes no more writes, or null */
+  failed: string | null
+  [name: string]: unknown
+}
+
+/** Rows without keys, numbered from 0 in the order of their puts. */
+export interface Rows<V = Value> {
+  /** Append a row; its id. */
+  put (value: V, options?: RowPutOptions): Promise<number>
+  get (id: number, options: { mutable: true }): Mutable<V> | undefined
+  get (id: number, options?: ReadOptions): DeepReadonly<V> | undefined
+  /** In the order of ids, all at one moment; undefined where there is no such row. */
+  getMany (ids: readonly number[], options?: ReadOptions): (DeepReadonly<V> | undefined)[]
+  /** False if there is no such row. */
+  update (id: number, value: V, options?: RowPutOptions): Promise<boolean>
+  /** Whether there was such a row. */
+  delete (id: number): Promise<boolean>
+  /** Walk over [id, value]. */
+  scan<O extends ScanOptions = {}> (options?: O): Range<[number, RangeValue<V, O>]>
+  readonly length: number
+}
+
+export interface StoreEvents {
+  /** a failure in the background */
+  error: [ToonError]
+  warning: [Error]
+  close: []
+}
+
+/**
+ * An open store: the engine without a cache. Reads are synchronous and see every write whose promise has resolved.
+ *
+ * @typeParam V - what the values are
+ */
+export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
+  protected constructor (token: never)
+
+  static open<V = Value> (location: string | URL, options?: StoreOptions): Promise<ToonStore<V>>
+
+  /** Absolute path of the directory. */
+  readonly path: string
+  readonly rows: Rows<V>
+  /** Number of keys; rows without keys are counted by rows.length. */
+  readonly size: number
+
+  get (key: Key, options: { mutable: true }): Mutable<V> | undefined
+  get (key: Key, options?: ReadOptions): DeepReadonly<V> | undefined
+  /** As get(), read on another thread. */
+  getAsync (key: Key, options: { mutable: true }): Promise<Mutable<V> | undefined>
+  getAsync (key: Key, options?: ReadOptions): Promise<DeepReadonly<V> | undefined>
+  /** In the order of keys, all at one moment; undefined where there is none. */
+  getMany (keys: readonly Key[], options: { mutable: true }): (Mutable<V> | undefined)[]
+  getMany (keys: readonly Key[], options?: ReadOptions): (DeepReadonly<V> | undefined)[]
+  getEntry (key: Key, options: { mutable: true }): Entry<Mutable<V>> | undefined
+  getEntry (key: Key, options?: ReadOptions): Entry<DeepReadonly<V>> | undefined
+  /** The value as TOON text, equal to encode(get(key)); bytes as base64:... */
+  getText (key: Key): string | undefined
+  /** Bytes as they are, strings in UTF-8, anything else its TOON text. */
+  getBuffer (key: Key): Buffer | undefined
+  has (key: Key): boolean
+  hasMany (keys: readonly Key[]): boolean[]
+
+  /** Resolves when the write is as durable as the store was opened for; with a condition, to whether it was written. */
+  put (key: Key, value: V, options: PutCondition): Promise<boolean>
+  put (key: Key, value: V, options?: RowPutOptions): Promise<void>
+  /** Whether the key existed. */
+  delete (key: Key): Promise<boolean>
+  /** All of it or nothing. */
+  batch (ops: readonly BatchOperation<V>[]): Promise<void>
+  /** Delete all keys, or those of a range; how many. Rows without keys stay. */
+  clear (range?: RangeBounds): Promise<number>
+
+  range<O extends RangeOptions = {}> (options?: O): Range<[RangeKey<O>, RangeValue<V, O>]>
+  keys<O extends RangeOptions = {}> (options?: O): Range<RangeKey<O>>
+  values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>
+  count (range?: RangeBounds): number
+  /** The values of a range as one TOON document. */
+  toToon (options?: ToToonOptions): string
+
+  /** put() that waits for the disk; blocks the event loop. */
+  putSync (key: Key, value: V, options: PutCondition): boolean
+  putSync (key: Key, value: V, options?: RowPutOptions): void
+  deleteSync (key: Key): boolean
+  batchSync (ops: readonly BatchOperation<V>[]): void
+
+  stats (): Stats
+  /** Put everything that was written so far on the disk. */
+  sync (): Promise<void>
+  /** Write the index out, so that the next open has nothing to replay. */
+  checkpoint (): Promise<void>
+  /** Finish what was called, release the store and emit 'close'. */
+  close (): Promise<void>
+  [Symbol.asyncDispose] (): Promise<void>
+}
+
+/** A store with a cache of hot rows in front of it. */
+export class ToonCache<V = Value> extends ToonStore<V> {
+  static open<V = Value> (location: string | URL, options?: OpenOptions): Promise<ToonCache<V>>
+  static open<V = Value> (location: string | URL, capacity: number, options?: Omit<OpenOptions, 'capacity'>): Promise<ToonCache<V>>
+
+  /** Rows that the cache keeps at most. */
+  readonly capacity: number
+}
+
+/** Open a store with a cache. location: a path, a file: URL, or 'file://path?capacity=N' (relative paths too). */
+export function open<V = Value> (location: string | URL, options?: OpenOptions): Promise<ToonCache<V>>
+
+export type ErrorCode =
+  | 'TOON_ENOTFOUND' | 'TOON_ECONFLICT' | 'TOON_ELOCKED' | 'TOON_ECLOSED' | 'TOON_EREADONLY' | 'TOON_EINVAL'
+  | 'TOON_EKEYTOOBIG' | 'TOON_EVALUETOOBIG' | 'TOON_ETXNTOOBIG' | 'TOON_EDBFULL' | 'TOON_ESYNTAX' | 'TOON_ECORRUPT'
+  | 'TOON_EFORMAT' | 'TOON_EIO' | 'TOON_ENOSPC' | 'TOON_ENOMEM' | 'TOON_ETIMEOUT' | 'TOON_EUNIQUE' | 'TOON_ESNAPSHOT'
+
+/** An error of the store. Wrong arguments are a TypeError or RangeError with code 'TOON_EINVAL' instead. */
+export class ToonError extends Error {
+  constructor (code: ErrorCode, message: string, details?: object)
+  readonly name: 'ToonError'
+  code: ErrorCode
+  /** negative number of the system error */
+  errno?: number
+  syscall?: string
+  /** the file or directory concerned */
+  path?: string
+  /** byte offset in `path` */
+  offset?: number
+  /** 1-based */
+  line?: number
+  /** 1-based, in UTF-8 bytes */
+  column?: number
+  key?: Key | number
+}
+
+export interface EncodeOptions {
+  /** between the values of an array; default ',' */
+  delimiter?: ',' | '\t' | '|'
+  /** spaces per level, 1 to 16; default 2 */
+  indentSize?: number
+}
+
+export interface DecodeOptions {
+  /** refuse what the specification's strict mode refuses; default true */
+  strict?: boolean
+  /** spaces per level in strict mode, 1 to 16; default 2 */
+  indentSize?: number
+}
+
+/** A value as TOON text (spec v4). */
+export function encode (value: unknown, options?: EncodeOptions): string
+
+/** The value of a TOON text (spec v4). TOON_ESYNTAX with line and column. */
+export function decode<T = JsonValue> (text: string, options?: DecodeOptions): T

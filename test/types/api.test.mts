@@ -1,0 +1,149 @@
+// What must compile, with the types that come out, and what must not (ts-expect-error fails if the next line compiles).
+import { open, ToonStore, ToonCache, ToonError, encode, decode } from 'toonstore'
+import type { DeepReadonly, Value, Key, Range, Stats, JsonValue, ErrorCode } from 'toonstore'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
+function expect<A, B> (..._same: Equal<A, B> extends true ? [] : ['the types differ']): void {}
+
+interface User { name: string, tags: string[], address: { city: string } }
+
+const db = await open<User>('./data', { capacity: 10, durability: 'interval' })
+expect<typeof db, ToonCache<User>>()
+const user = db.get('a')
+expect<typeof user, DeepReadonly<User> | undefined>()
+const name: string | undefined = user?.address.city
+void name
+if (user) {
+  // @ts-expect-error values are frozen
+  user.name = 'x'
+  // @ts-expect-error nested ones too
+  user.tags.push('x')
+  // @ts-expect-error and objects in them
+  user.address.city = 'x'
+}
+const own = db.get('a', { mutable: true })
+if (own) own.tags.push('x')
+
+// @ts-expect-error a number is not a key
+db.get(1)
+// @ts-expect-error
+db.has(1)
+// @ts-expect-error a value of another type
+await db.put('a', { name: 'x' })
+// @ts-expect-error one argument
+await db.put({ name: 'x', tags: [], address: { city: 'y' } })
+// @ts-expect-error unknown option
+await db.put('a', own!, { expires: 1 })
+// @ts-expect-error BigInt cannot be stored
+await (await open('x')).put('a', 1n)
+// @ts-expect-error nor functions
+await (await open('x')).put('a', () => 1)
+
+const anything = await ToonStore.open('./data')
+expect<typeof anything, ToonStore<Value>>()
+await anything.put('a', null)
+await anything.put(Buffer.from([1]), new Uint8Array(3))
+await anything.put('a', [1, 'two', { three: [true] }])
+const plain = await anything.put('a', 1, { ttl: 1000 })
+expect<typeof plain, void>()
+const written = await anything.put('a', 1, { ifAbsent: true })
+expect<typeof written, boolean>()
+const swapped = await anything.put('a', 1, { ifVersion: 3, ttl: 5 })
+expect<typeof swapped, boolean>()
+// @ts-expect-error a ToonStore has no cache
+await ToonStore.open('./data', { capacity: 5 })
+// @ts-expect-error unknown durability
+await open('./data', { durability: 'never' })
+// @ts-expect-error unknown option
+await open('./data', { createIfMising: true })
+// @ts-expect-error
+new ToonStore()
+
+const cache = await ToonCache.open<User>(new URL('file:///tmp/x'), 500, { readOnly: true })
+const cache2 = await ToonCache.open('./data', { capacity: 5 })
+expect<typeof cache, ToonCache<User>>()
+expect<typeof cache2, ToonCache<Value>>()
+const capacity: number = cache.capacity
+void capacity
+
+const entry = db.getEntry('a')
+if (entry) {
+  const facts: [number, number | null] = [entry.version, entry.expiresAt]
+  void facts
+}
+expect<ReturnType<typeof db.getText>, string | undefined>()
+expect<ReturnType<typeof db.getBuffer>, Buffer | undefined>()
+const later = await db.getAsync('a')
+expect<typeof later, DeepReadonly<User> | undefined>()
+const many = db.getMany(['a', Buffer.from('b')])
+expect<typeof many, (DeepReadonly<User> | undefined)[]>()
+expect<ReturnType<typeof db.hasMany>, boolean[]>()
+
+for (const [key, value] of db.range({ prefix: 'users/', limit: 5, reverse: true })) {
+  expect<typeof key, string>()
+  expect<typeof value, DeepReadonly<User>>()
+}
+for await (const [key, text] of db.range({ as: 'text', keyAs: 'buffer' })) {
+  expect<typeof key, Buffer>()
+  expect<typeof text, string>()
+}
+const buffers: Range<Buffer> = db.values({ as: 'buffer' })
+const keys: string[] = db.keys({ gte: 'a', lt: Buffer.from('b') }).toArray()
+void buffers
+void keys
+// @ts-expect-error unknown option
+db.range({ start: 'a' })
+// @ts-expect-error
+db.range({ as: 'json' })
+
+await db.batch([{ type: 'put', key: 'a', value: own!, ttl: 5 }, { type: 'del', key: 'b' }])
+// @ts-expect-error unknown type of operation
+await db.batch([{ type: 'remove', key: 'a' }])
+// @ts-expect-error a put needs a value
+await db.batch([{ type: 'put', key: 'a' }])
+const cleared: number = await db.clear({ prefix: 'x' })
+const counted: number = db.count({ prefix: 'x' })
+void cleared
+void counted
+
+const id: number = await anything.rows.put('line')
+const row = anything.rows.get(id)
+expect<typeof row, DeepReadonly<Value> | undefined>()
+const changed: boolean = await anything.rows.update(id, 'other') && await anything.rows.delete(id)
+void changed
+for (const [rowId] of anything.rows.scan({ gte: 5, limit: 3 })) expect<typeof rowId, number>()
+// @ts-expect-error ids are numbers
+anything.rows.get('1')
+// @ts-expect-error bounds of rows are numbers
+anything.rows.scan({ gte: 'a' })
+
+const existed: boolean = db.deleteSync('a')
+const putSync: void = db.putSync('a', own!)
+void existed
+void putSync
+const stats: Stats = db.stats()
+void stats
+const text: string = db.toToon({ prefix: 'a', fields: ['name'], name: 'users', delimiter: '|' }) + encode({ a: 1 }, { indentSize: 4 })
+const decoded = decode(text)
+expect<typeof decoded, JsonValue>()
+const typed = decode<User>(text, { strict: false })
+expect<typeof typed, User>()
+// @ts-expect-error
+encode(1, { delimiter: ';' })
+
+db.on('error', err => { const code: ErrorCode = err.code; void code })
+db.on('close', () => {})
+try {
+  await db.sync()
+  await db.checkpoint()
+} catch (err) {
+  if (err instanceof ToonError && err.code === 'TOON_EIO') {
+    const facts: [number | undefined, string | undefined, Key | number | undefined] = [err.errno, err.path, err.key]
+    void facts
+  }
+}
+await db.close()
+{
+  await using again = await open('./data')
+  void again
+}
