@@ -100,10 +100,11 @@ static void *background_main(void *arg) {
 toon_status background_start(store_engine *engine, toon_error *err) {
   engine->last_sync_ns = engine_now_ns(engine);
   engine->stop = false;
-  int e = os_thread_start(&engine->background, "toonstore", background_main, engine);
-  if (e) return toon_fail_os(err, e, "pthread_create", engine->directory);
   engine->background_started = true;
-  return TOON_OK;
+  int e = os_thread_start(&engine->background, "toonstore", background_main, engine);
+  if (!e) return TOON_OK;
+  engine->background_started = false;
+  return toon_fail_os(err, e, "pthread_create", engine->directory);
 }
 
 void background_stop(store_engine *engine) {

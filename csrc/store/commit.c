@@ -256,16 +256,18 @@ toon_status engine_withdraw_clean(store_engine *engine, toon_error *err) {
 static toon_status roll(store_engine *engine, size_t need, toon_error *err) {
   log_segment *old = engine->tail, *fresh = NULL;
   store_view *view = NULL;
-  toon_status status;
+  toon_status status = TOON_OK;
   int e;
   if (old->id == UINT32_MAX) return toon_fail(err, TOON_EDBFULL, "segment numbers are used up");
-  status = log_segment_sync(old, err);
-  if (status != TOON_OK) {
+  /* Padding goes first, so that the sync covers the size too: the manifest will record it. */
+  TOON_TRY(log_segment_trim(old, atomic_load(&old->length), err));
+  e = engine->vfs->sync(engine->vfs, old->file);
+  if (e) {
+    status = toon_fail_os(err, e, "fsync", old->path);
     engine_poison(engine, err);
     return status;
   }
   atomic_store(&engine->synced, engine->sequence);
-  TOON_TRY(log_segment_trim(old, atomic_load(&old->length), err));
   uint64_t room = LOG_HEADER_SIZE + (uint64_t)need;
   if (room < engine->options.segment_size) room = engine->options.segment_size;
   TOON_TRY(log_segment_create(engine->vfs, engine->directory, old->id + 1, engine->store_id, (size_t)room, &fresh, err));
@@ -311,6 +313,7 @@ static void apply(store_engine *engine, store_view *view, const log_frame *frame
   index_delta_insert(active, engine->inserts, engine->insert_count);
   engine->sequence = frame->sequence;
   engine->tail_crc = engine->tail->last_crc = frame->crc;
+  atomic_store_explicit(&engine->published_row, frame->next_row, memory_order_relaxed);
   atomic_store_explicit(&engine->published, frame->sequence, memory_order_release);
   for (size_t i = 0; i < engine->insert_count; i++) {
     const index_version *old = engine->inserts[i].replaced;

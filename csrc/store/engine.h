@@ -72,6 +72,7 @@ typedef struct store_engine {
   store_guard guard;
   _Atomic(store_view *) view;
   _Atomic uint64_t published; /* the newest visible sequence */
+  _Atomic uint64_t published_row; /* the next row id, as of that sequence */
 
   /* the queue (queue_lock) */
   os_mutex queue_lock;

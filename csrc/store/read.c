@@ -1,6 +1,5 @@
-/* Reading: point reads, snapshots, cursors. A read enters the guard, loads the view, then the published sequence: what the
- * view holds beyond that sequence is passed over, and a view loaded first can only be older than the sequence, never lack
- * a level that the sequence needs and show half of it. */
+/* Reading: point reads, snapshots, cursors. A read enters the guard and loads view and published sequence together; what
+ * the view holds beyond that sequence is passed over. */
 #include "store/batch.h"
 #include "base/alloc.h"
 #include "base/crc32c.h"
@@ -44,15 +43,23 @@ static toon_status read_row(store_engine *engine, const store_view *view, const 
   return TOON_OK;
 }
 
+/* View and sequence together, inside a guard: if the view is still the current one after the sequence was read, it has
+ * every level and segment that commits up to the sequence wrote to (a segment roll replaces the view, not the delta). */
+static const store_view *now(store_engine *engine, uint64_t *sequence) {
+  for (;;) {
+    const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
+    *sequence = atomic_load_explicit(&engine->published, memory_order_acquire);
+    if (view == atomic_load_explicit(&engine->view, memory_order_acquire)) return view;
+  }
+}
+
 /* The visible entry of a key; inside a guard if there is no snapshot. */
-static toon_status find(store_engine *engine, const toon_snapshot *snapshot, const store_view *view, toon_key key,
-                        index_entry *entry, bool *found, toon_error *err) {
+static toon_status find(store_engine *engine, const toon_snapshot *snapshot, const store_view *view, uint64_t sequence,
+                        toon_key key, index_entry *entry, bool *found, toon_error *err) {
   if (key.len > TOON_KEY_MAX || key.space >= TOON_SPACES) {
     *found = false; /* no such key can be stored */
     return TOON_OK;
   }
-  uint64_t sequence =
-      snapshot ? snapshot->sequence : atomic_load_explicit(&engine->published, memory_order_acquire);
   TOON_TRY(view_get(view, 0, key, index_key_hash(engine->store_id, key), sequence, entry, found, err));
   if (*found && (entry->kind == INDEX_DELETE ||
                  (entry->expires && lapsed(entry, snapshot ? snapshot->now : engine_now_ms(engine)))))
@@ -65,15 +72,16 @@ toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, t
   store_engine *engine = db->engine;
   index_entry entry;
   if (snapshot) {
-    TOON_TRY(find(engine, snapshot, snapshot->view, key, &entry, found, err));
+    TOON_TRY(find(engine, snapshot, snapshot->view, snapshot->sequence, key, &entry, found, err));
     if (!*found) return TOON_OK;
     TOON_TRY(read_row(engine, snapshot->view, &entry, row, err));
     row->pin[0] = row->pin[1] = 0;
     return TOON_OK;
   }
+  uint64_t sequence;
   uint32_t token = guard_enter(&engine->guard);
-  const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
-  toon_status status = find(engine, NULL, view, key, &entry, found, err);
+  const store_view *view = now(engine, &sequence);
+  toon_status status = find(engine, NULL, view, sequence, key, &entry, found, err);
   if (status == TOON_OK && *found) status = read_row(engine, view, &entry, row, err);
   if (status != TOON_OK || !*found) {
     guard_leave(&engine->guard, token);
@@ -92,10 +100,11 @@ void toon_row_release(toon_db *db, toon_row *row) {
 toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err) {
   store_engine *engine = db->engine;
   index_entry entry;
-  if (snapshot) return find(engine, snapshot, snapshot->view, key, &entry, found, err);
+  if (snapshot) return find(engine, snapshot, snapshot->view, snapshot->sequence, key, &entry, found, err);
+  uint64_t sequence;
   uint32_t token = guard_enter(&engine->guard);
-  const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
-  toon_status status = find(engine, NULL, view, key, &entry, found, err);
+  const store_view *view = now(engine, &sequence);
+  toon_status status = find(engine, NULL, view, sequence, key, &entry, found, err);
   guard_leave(&engine->guard, token);
   return status;
 }

@@ -496,6 +496,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
     engine->tail_crc = r->manifest.replay_crc;
   }
   atomic_store(&engine->published, engine->sequence);
+  atomic_store(&engine->published_row, engine->next_row);
   engine->manifest_clean = report->clean;
 
   size_t end_index;

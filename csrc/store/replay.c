@@ -145,6 +145,7 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
       if (!f->first_sequence) f->first_sequence = frame.sequence;
       f->last_sequence = frame.sequence;
       f->replay_end = *end_offset = offset;
+      atomic_store(&engine->published_row, frame.next_row);
       atomic_store(&engine->published, frame.sequence);
       engine->recovery.groups++;
       engine->recovery.bytes += text.len;

@@ -43,7 +43,7 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
   TOON_TRY(toon_buf_printf(out, ",\"durability\":\"%s\",\"readOnly\":%s,\"sequence\":%llu,\"syncedSequence\":%llu,\"nextRow\":%llu",
                            durabilities[engine->options.durability], engine->options.read_only ? "true" : "false",
                            (unsigned long long)atomic_load(&engine->published),
-                           (unsigned long long)atomic_load(&engine->synced), (unsigned long long)engine->next_row));
+                           (unsigned long long)atomic_load(&engine->synced), (unsigned long long)atomic_load(&engine->published_row)));
   TOON_TRY(toon_buf_printf(out,
                            ",\"commits\":%llu,\"calls\":%llu,\"rowsWritten\":%llu,\"bytesWritten\":%llu,\"syncs\":%llu,"
                            "\"checkpoints\":%llu,\"checkpointFailures\":%llu,\"merges\":%llu,\"stalls\":%llu,\"stallMs\":%.3f,"

@@ -402,6 +402,9 @@ static void cut_power_everywhere(toon_durability durability, os_crash_mode mode,
         CHECK_EQ(toon_close(db, &err), TOON_OK);
         status = open_on(os_memfs_vfs(after), "/d", o, &db);
         CHECK_EQ(status, TOON_OK);
+        if (status != TOON_OK)
+          fprintf(stderr, "cut %zu of %zu, seed %d, second open: %s %s at %lld\n", cut, ops, seed, err.message, err.path,
+                  (long long)err.offset);
         if (status == TOON_OK) {
           CHECK(strcmp(get(db, "after"), "1") == 0);
           CHECK_EQ(whole_batches(db, MAX), whole);
