@@ -78,8 +78,7 @@ toon_status toon_decode_token(toon_decoder *d, toon_slice token) {
   return p == end ? TOON_OK : wrong(d, p, "nothing behind the closing quote");
 }
 
-/* The cell at *p, up to a delimiter (where *p then is) or the end of the line. */
-static toon_status put_one_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end, uint8_t delimiter) {
+toon_status toon_decode_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end, uint8_t delimiter) {
   const uint8_t *p = *at;
   while (p < end && *p == ' ') p++;
   if (p < end && *p == '"') {
@@ -122,8 +121,7 @@ static toon_status put_key(toon_decoder *d, frame *f, toon_slice token) {
 static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *end, toon_slice *key, toon_slice *rest) {
   const uint8_t *colon;
   if (p < end && *p == '"') {
-    for (colon = p + 1; (colon = toon_scan_any(colon, end, '"', '\\', '\\')) < end && *colon == '\\';)
-      colon = end - colon > 2 ? colon + 2 : end;
+    colon = toon_closing_quote(p, end);
     if (colon == end) return wrong(d, p, "a quote that closes this key");
     *key = toon_slice_of(p, (size_t)(++colon - p));
     while (colon < end && *colon == ' ') colon++;
@@ -173,8 +171,8 @@ static toon_status content_depth(toon_decoder *d, uint32_t base, uint32_t *depth
 
 /* ---- tables ---- */
 
-static toon_status put_row(toon_decoder *d, const uint8_t *p, const uint8_t *end, uint8_t delimiter) {
-  const toon_columns *c = &d->columns;
+toon_status toon_decode_row(toon_decoder *d, const toon_columns *c, const uint8_t *p, const uint8_t *end,
+                            uint8_t delimiter) {
   const uint32_t *ends = toon_columns_ends(c);
   uint32_t count = toon_columns_count(c), from = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -184,7 +182,7 @@ static toon_status put_row(toon_decoder *d, const uint8_t *p, const uint8_t *end
     }
     TOON_TRY(put(d, (const char *)c->text.ptr + from, ends[i] - from));
     from = ends[i];
-    TOON_TRY(put_one_cell(d, &p, end, delimiter));
+    TOON_TRY(toon_decode_cell(d, &p, end, delimiter));
   }
   if (p < end) return wrong(d, p, "no more cells than the header has columns");
   return put(d, (const char *)c->text.ptr + from, c->text.len - from);
@@ -220,7 +218,7 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
     toon_lines_take(&d->lines);
     if (!start) start = line.number;
     if (rows++) TOON_TRY(put_lit(d, ","));
-    TOON_TRY(put_row(d, line.at, line.end, h->delimiter));
+    TOON_TRY(toon_decode_row(d, &d->columns, line.at, line.end, h->delimiter));
   }
   TOON_TRY(status);
   bool more = peek(d, &status);
@@ -254,7 +252,7 @@ static toon_status put_keyed_table(toon_decoder *d, const toon_header *h, uint32
     if (!start) start = line.number;
     TOON_TRY(put_key(d, &f, key));
     if (cells.len == 0) return wrong(d, line.end, "as many cells as the header has columns");
-    TOON_TRY(put_row(d, cells.ptr, cells.ptr + cells.len, h->delimiter));
+    TOON_TRY(toon_decode_row(d, &d->columns, cells.ptr, cells.ptr + cells.len, h->delimiter));
     rows++;
   }
   TOON_TRY(status);
@@ -270,7 +268,7 @@ static toon_status put_inline(toon_decoder *d, const toon_header *h) {
   uint64_t count = 0;
   for (;; p++) {
     TOON_TRY(count++ ? put_lit(d, ",") : put_lit(d, "["));
-    TOON_TRY(put_one_cell(d, &p, end, h->delimiter));
+    TOON_TRY(toon_decode_cell(d, &p, end, h->delimiter));
     if (p == end) break;
   }
   if (d->strict && count != h->count) return wrong(d, h->values.ptr, "as many values as the header says");
@@ -465,9 +463,8 @@ static toon_status report(const toon_decoder *d, toon_slice text, toon_error *er
 
 toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err) {
   static const toon_text_options defaults = {',', 2, true};
-  static const uint8_t nothing[1];
   if (!options) options = &defaults;
-  if (!text.ptr) text.ptr = nothing;
+  text = toon_slice_some(text);
   TOON_TRY(toon_check_indent(options, err));
   TOON_TRY(toon_check_utf8(text, err));
   if (text.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the text is longer than 2 GiB");

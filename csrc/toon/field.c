@@ -44,6 +44,7 @@ toon_status toon_field_json(toon_slice json, size_t max, toon_buf *out, uint8_t 
 }
 
 toon_status toon_field_string(toon_slice text, size_t max, toon_buf *out, uint8_t *flags, toon_error *err) {
+  text = toon_slice_some(text);
   unsigned has = toon_scan_text(text.ptr, text.len, ',');
   if (has & TOON_HAS_HIGH && toon_utf8_valid(text.ptr, text.len) != text.len)
     return toon_fail(err, TOON_EINVAL, "the string is not valid UTF-8");

@@ -10,8 +10,7 @@ static toon_status wrong(toon_fault *fault, const uint8_t *at, const char *expec
   return TOON_ESYNTAX;
 }
 
-/* From an opening quote to the closing one; end if there is none. */
-static const uint8_t *closing_quote(const uint8_t *p, const uint8_t *end) {
+const uint8_t *toon_closing_quote(const uint8_t *p, const uint8_t *end) {
   for (p++; (p = toon_scan_any(p, end, '"', '\\', '\\')) < end && *p == '\\'; p = end - p > 2 ? p + 2 : end) {
   }
   return p;
@@ -19,7 +18,7 @@ static const uint8_t *closing_quote(const uint8_t *p, const uint8_t *end) {
 
 const uint8_t *toon_find_bare(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b) {
   while ((p = toon_scan_any(p, end, a, b, '"')) < end && *p == '"') {
-    p = closing_quote(p, end);
+    p = toon_closing_quote(p, end);
     if (p == end) break;
     p++;
   }
@@ -62,7 +61,7 @@ toon_status toon_read_header(const uint8_t *p, const uint8_t *end, toon_header *
   *is_header = false;
   const uint8_t *open;
   if (p < end && *p == '"') {
-    open = closing_quote(p, end);
+    open = toon_closing_quote(p, end);
     if (end - open < 2 || *++open != '[') return TOON_OK;
   } else {
     open = toon_find_bare(p, end, '[', ':');
@@ -134,7 +133,7 @@ static toon_status skip_name(const uint8_t **p, const uint8_t *end, uint8_t deli
   const uint8_t *q = *p;
   for (; q < end; q++) {
     if (*q == '"') {
-      q = closing_quote(q, end);
+      q = toon_closing_quote(q, end);
       if (q == end) break;
     } else if (*q == delimiter || *q == '{' || *q == '}') {
       break;

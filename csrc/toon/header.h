@@ -18,6 +18,8 @@ typedef struct toon_header {
 toon_status toon_read_header(const uint8_t *p, const uint8_t *end, toon_header *header, bool *is_header,
                              toon_fault *fault);
 
+/* From an opening quote to the closing one; end if there is none. */
+const uint8_t *toon_closing_quote(const uint8_t *p, const uint8_t *end);
 /* The first of a, b outside quotes in [p, end), else end. (Give one byte twice to look for it alone.) */
 const uint8_t *toon_find_bare(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b);
 

@@ -78,6 +78,7 @@ static toon_status write_escape(toon_writer *w, uint8_t c, bool json) {
 }
 
 static toon_status write_escaped(toon_writer *w, toon_slice text, bool json) {
+  text = toon_slice_some(text);
   const uint8_t *p = text.ptr, *end = p + text.len;
   TOON_TRY(toon_room(w, text.len + 2));
   toon_write_byte(w, '"');
@@ -210,6 +211,7 @@ toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer
 toon_status toon_put_key(toon_buf *out, toon_slice key) {
   size_t len = out->len;
   toon_writer w;
+  key = toon_slice_some(key);
   TOON_TRY(toon_writer_begin(&w, out, key.len + 2, SIZE_MAX / 4));
   toon_status status = toon_write_key(&w, key);
   if (status == TOON_OK) toon_writer_end(&w);
@@ -218,6 +220,7 @@ toon_status toon_put_key(toon_buf *out, toon_slice key) {
 }
 
 toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len, toon_error *err) {
+  text = toon_slice_some(text);
   const uint8_t *p = text.ptr, *end = p + text.len;
   if (text.len && *p == '"') {
     const uint8_t *stop = toon_scan_escape(p + 1, end);

@@ -21,6 +21,10 @@ enum {
 };
 extern const uint8_t toon_class[256];
 
+/* The same slice with a pointer that may be counted with, also when it is empty. */
+static inline toon_slice toon_slice_some(toon_slice s) {
+  return s.ptr ? s : toon_slice_of("", 0);
+}
 static inline bool toon_is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
 
 /* The first control character, " or \ in [p, end), else end. */

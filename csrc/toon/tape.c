@@ -376,8 +376,7 @@ static toon_status report(const reader *r, toon_error *err) {
 }
 
 toon_status toon_tape_read(toon_tape *tape, toon_slice json, uint8_t delimiter, toon_error *err) {
-  static const uint8_t nothing[1];
-  if (!json.ptr) json.ptr = nothing;
+  json = toon_slice_some(json);
   tape->nodes = tape->small;
   tape->cap = TOON_TAPE_SMALL;
   tape->count = 0;
