@@ -52,7 +52,10 @@ function invalidRange (message) {
 
 // Say which key an error is about.
 function withKey (err, key) {
-  if (err instanceof ToonError && err.key === undefined && key !== undefined) err.key = key
+  if (err instanceof ToonError && err.key === undefined && key !== undefined) {
+    // A long key is there, but does not flood a log.
+    Object.defineProperty(err, 'key', { value: key, enumerable: !(key.length > 100), writable: true, configurable: true })
+  }
   return err
 }
 

@@ -49,6 +49,17 @@ class Arena {
     this.after = null // functions to call when it is done
   }
 
+  // Note a call; its promise.
+  enlist (result, key) {
+    const promise = new Promise(executor)
+    this.resolves.push(lastResolve)
+    this.rejects.push(lastReject)
+    this.results.push(result)
+    this.keys.push(key)
+    if (result !== VOID) this.plain = false
+    return promise
+  }
+
   finish (values, errors) {
     const { resolves, rejects, results, keys } = this
     if (this.plain && errors === undefined) {
@@ -106,19 +117,19 @@ class Writer {
 
   // Note a call that the addon took; its promise.
   add (arena, result, key, full) {
-    const promise = new Promise(executor)
-    arena.resolves.push(lastResolve)
-    arena.rejects.push(lastReject)
-    arena.results.push(result)
-    arena.keys.push(key)
-    if (result !== VOID) arena.plain = false
+    const promise = arena.enlist(result, key)
+    this.schedule(full)
+    return promise
+  }
+
+  // Submit at the end of the tick, or now if the arena is full.
+  schedule (full) {
     if (full === true || exiting) {
       this.flush()
     } else if (!this.scheduled) {
       this.scheduled = true
       process.nextTick(flushLater, this)
     }
-    return promise
   }
 
   flush () {
@@ -222,14 +233,19 @@ class Writer {
       checkOps(ops)
       const arena = this.collecting()
       if (ops.length === 0) return this.drained()
-      // A value's toJSON may call the store: what it writes goes to another arena.
+      // A value's toJSON may call the store: what it writes goes to another arena, behind this one.
+      let promise, full
       this.arena = null
       try {
-        return this.add(arena, VOID, undefined, fill(arena.handle, ops))
+        full = fill(arena.handle, ops)
+        promise = arena.enlist(VOID, undefined)
       } finally {
         if (this.arena === null) this.arena = arena
-        else this.submit(arena)
+        else if (arena.resolves.length > 0) this.submit(arena)
+        else native.arenaDrop(arena.handle)
       }
+      if (this.arena === arena) this.schedule(full)
+      return promise
     } catch (err) {
       return Promise.reject(err)
     }
