@@ -11,7 +11,7 @@
 
 #define GROUP_BYTES (4u << 20) /* a group takes no further member beyond this */
 #define GROUP_ROWS 65536
-#define PAD_STEP (256u << 10) /* the log grows by this much newline at durability commit */
+#define PAD_STEP (1u << 20) /* the log grows by this much newline at durability commit */
 
 /* ------------------------------------------------------------------ earlier members of the group */
 
