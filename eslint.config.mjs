@@ -23,7 +23,6 @@ export default [
       'no-dupe-class-members': 'error',
       'no-fallthrough': 'error',
       'no-constant-condition': ['error', { checkLoops: false }],
-      'no-return-assign': 'error',
       'no-self-compare': 'error',
       'no-throw-literal': 'error',
       'prefer-promise-reject-errors': 'off',
@@ -48,7 +47,8 @@ export default [
   { files: ['**/*.js'], languageOptions: { sourceType: 'commonjs' } },
   { files: ['**/*.mjs'], languageOptions: { sourceType: 'module' } },
   {
-    files: ['test/**'],
+    files: ['test/**', 'bench/**'],
+    rules: { 'stylistic/max-len': 'off' },
     languageOptions: {
       globals: { describe: 'readonly', it: 'readonly', before: 'readonly', after: 'readonly', beforeEach: 'readonly', afterEach: 'readonly' }
     }

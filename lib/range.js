@@ -231,15 +231,16 @@ class Range {
   }
 
   [Symbol.asyncIterator] () {
-    let turn = Promise.resolve() // one chunk at a time, however next() is called
-    const next = async () => {
+    let last = null // one chunk at a time, however next() is called
+    const step = async () => {
       if (this.#at === this.#chunk.length && !await this.#fetchAsync()) return { value: undefined, done: true }
       return { value: this.#item(), done: false }
     }
     return {
       next: () => {
-        const result = turn.then(next)
-        turn = result.then(() => {}, () => {})
+        const result = last === null ? step() : last.then(step)
+        const settled = () => { if (last === turn) last = null }
+        const turn = last = result.then(settled, settled)
         return result
       },
       return: async value => this.return(value),

@@ -389,8 +389,7 @@ class ToonStore extends EventEmitter {
    * @returns {Promise<void>}
    */
   async sync () {
-    await this.#writer.drained()
-    return native.storeSync(this.#writer.handle)
+    return this.#writer.upkeep(native.storeSync)
   }
 
   /**
@@ -399,8 +398,7 @@ class ToonStore extends EventEmitter {
    * @returns {Promise<void>}
    */
   async checkpoint () {
-    await this.#writer.drained()
-    return native.storeCheckpoint(this.#writer.handle)
+    return this.#writer.upkeep(native.storeCheckpoint)
   }
 
   /**

@@ -105,6 +105,7 @@ class Writer {
     this.arena = null // collects the calls that are not submitted yet
     this.last = null // the arena submitted last
     this.scheduled = false
+    this.jobs = new Set() // promises of upkeep under way
     this.reads = null // reads that wait for the end of the tick
     writers.add(this)
   }
@@ -163,6 +164,15 @@ class Writer {
       arena.after ??= []
       arena.after.push(resolve)
     })
+  }
+
+  // Do `work(handle)`, which gives a promise, after all that was called before.
+  upkeep (work) {
+    const { handle } = this
+    native.storeNow(handle) // throws if the store is closed
+    const job = this.drained().then(() => work(handle)).finally(() => this.jobs.delete(job))
+    this.jobs.add(job)
+    return job
   }
 
   put (key, value, options) {
@@ -316,7 +326,8 @@ class Writer {
     const handle = this.handle
     this.handle = 0
     writers.delete(this)
-    return native.storeClose(handle)
+    if (this.jobs.size === 0) return native.storeClose(handle)
+    return Promise.allSettled([...this.jobs]).then(() => native.storeClose(handle))
   }
 }
 

@@ -4,8 +4,7 @@
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { fork, spawnSync } = require('node:child_process')
-const { once } = require('node:events')
+const { spawn, spawnSync } = require('node:child_process')
 const { ToonStore } = require('..')
 
 const root = path.join(__dirname, '..')
@@ -44,16 +43,19 @@ function setup () {
 
 // Run a script in a process of its own, with `toonstore` as a global; what it printed and how it ended.
 function run (script, { args = [], node = process.execPath, flags = [], cwd } = {}) {
-  const code = `globalThis.toonstore = require(${JSON.stringify(root)})\n${script}`
+  const code = `globalThis.toonstore = require(${JSON.stringify(root)});\n${script}`
   const child = spawnSync(node, [...flags, '-e', code, '--', ...args], { encoding: 'utf8', timeout: 60000, cwd })
   return { status: child.status, signal: child.signal, stdout: child.stdout, stderr: child.stderr }
 }
 
 // Start a script as a child with a message channel and wait for its first message.
 async function start (script, args = []) {
-  const code = `globalThis.toonstore = require(${JSON.stringify(root)})\n${script}`
-  const child = fork('-e', [code, '--', ...args], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  const [message] = await once(child, 'message')
+  const code = `globalThis.toonstore = require(${JSON.stringify(root)});\n${script}`
+  const child = spawn(process.execPath, ['-e', code, '--', ...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const message = await new Promise((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', (status, signal) => reject(new Error(`the child ended with ${status ?? signal}`)))
+  })
   return { child, message }
 }
 
