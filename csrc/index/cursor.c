@@ -14,7 +14,7 @@ typedef struct source {
 } source;
 
 struct index_cursor {
-  uint64_t sequence;
+  index_horizon horizon;
   bool reverse, has_end, end_open;
   toon_key end; /* owned: the bound where the walk ends */
   source *current; /* the source whose key was returned last; NULL before the first */
@@ -27,7 +27,7 @@ struct index_cursor {
 static void piece_settle(const index_cursor *cursor, source *s) {
   for (; s->at < s->piece->count; cursor->reverse ? s->at-- : s->at++) { /* 0 - 1 wraps beyond count */
     const index_node *node = s->piece->nodes[s->at];
-    s->version = index_node_version(node, cursor->sequence);
+    s->version = index_node_version(node, cursor->horizon);
     if (s->version) {
       s->key = index_node_key(node);
       s->valid = true;
@@ -84,12 +84,12 @@ static toon_status source_advance(const index_cursor *cursor, source *s, toon_er
 static const index_entry *source_entry(const source *s) { return s->piece ? &s->version->entry : &s->run->entry; }
 
 toon_status index_cursor_open(index_delta *const *deltas, size_t delta_count, index_run *const *runs, size_t run_count,
-                              uint64_t sequence, const index_bounds *bounds, index_cursor **out, toon_error *err) {
+                              index_horizon horizon, const index_bounds *bounds, index_cursor **out, toon_error *err) {
   size_t cap = delta_count * INDEX_PIECES_MAX + run_count;
   index_cursor *cursor = toon_calloc(1, sizeof *cursor + cap * sizeof cursor->sources[0]);
   toon_status status = TOON_OK;
   if (!cursor) return toon_fail(err, TOON_ENOMEM, NULL);
-  cursor->sequence = sequence;
+  cursor->horizon = horizon;
   cursor->reverse = bounds->reverse;
   cursor->has_end = bounds->reverse ? bounds->has_lower : bounds->has_upper;
   cursor->end_open = bounds->reverse ? bounds->lower_open : bounds->upper_open;

@@ -1,4 +1,4 @@
-/* A walk over the whole index in key order: deltas and runs merged, the newest entry of each key that a sequence may see.
+/* A walk over the whole index in key order: deltas and runs merged, the newest entry of each key within a horizon.
  * The cursor borrows deltas and runs: the caller keeps them (by a view) while it is open. One thread at a time. */
 #ifndef TOON_INDEX_CURSOR_H
 #define TOON_INDEX_CURSOR_H
@@ -15,7 +15,7 @@ typedef struct index_bounds {
 
 /* Deltas newest first, then runs newest first. All nodes inserted into the deltas before the call are met. */
 toon_status index_cursor_open(index_delta *const *deltas, size_t delta_count, index_run *const *runs, size_t run_count,
-                              uint64_t sequence, const index_bounds *bounds, index_cursor **out, toon_error *err);
+                              index_horizon horizon, const index_bounds *bounds, index_cursor **out, toon_error *err);
 /* The next key with its newest visible entry, deletes included. The key is borrowed until the next call. *end after the
  * last. */
 toon_status index_cursor_next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err);

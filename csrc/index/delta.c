@@ -196,9 +196,9 @@ const index_node *index_delta_find(const index_delta *delta, toon_key key, uint6
   return find(delta, key, hash);
 }
 
-bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, uint64_t sequence, index_entry *entry) {
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry) {
   const index_node *node = find(delta, key, hash);
-  const index_version *version = node ? index_node_version(node, sequence) : NULL;
+  const index_version *version = node ? index_node_version(node, horizon) : NULL;
   if (!version) return false;
   *entry = version->entry;
   return true;

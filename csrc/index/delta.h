@@ -4,7 +4,7 @@
  *     shard -> slots (hash, node) -> node {key, newest} -> version -> older version -> ...
  *
  * One thread at a time inserts (the commit leader); any number reads without a lock: slots, chains and the list of nodes
- * are published by release stores, and memory goes only when the whole delta does. A read names the sequence it may see.
+ * are published by release stores, and memory goes only when the whole delta does. A read names its horizon.
  *
  * Point reads go through the hash. For scans the nodes are sorted when first asked for: only those that came since the
  * last time, into a piece that is merged with earlier pieces when it has grown to a fraction of their size. */
@@ -50,14 +50,14 @@ toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts,
 /* Insert what was reserved; cannot fail. Entries of one key come oldest first. */
 void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count);
 
-/* The newest version of a key with a sequence <= `sequence`. False: none here. */
-bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, uint64_t sequence, index_entry *entry);
+/* The newest version of a key within the horizon. False: none here. */
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry);
 const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash);
 void index_delta_prefetch(const index_delta *delta, uint64_t hash);
-/* The newest version of a node that a sequence may see, or NULL. */
-static inline const index_version *index_node_version(const index_node *node, uint64_t sequence) {
+/* The newest version of a node within the horizon, or NULL. */
+static inline const index_version *index_node_version(const index_node *node, index_horizon horizon) {
   const index_version *v = atomic_load_explicit(&((index_node *)node)->newest, memory_order_acquire);
-  while (v && v->entry.sequence > sequence) v = v->older;
+  while (v && (v->entry.sequence > horizon.sequence || v->entry.segment > horizon.segment)) v = v->older;
   return v;
 }
 static inline toon_key index_node_key(const index_node *node) {

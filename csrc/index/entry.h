@@ -28,6 +28,14 @@ static inline int index_entry_age(const index_entry *a, const index_entry *b) {
   return (a->position > b->position) - (a->position < b->position);
 }
 
+/* How far a reader sees: versions up to a sequence, in segments up to a number. A compaction moves a row to a later segment
+ * but keeps its sequence; a view that lacks that segment sees the row where it was. */
+typedef struct index_horizon {
+  uint64_t sequence;
+  uint32_t segment;
+} index_horizon;
+#define INDEX_NEWEST ((index_horizon){UINT64_MAX, UINT32_MAX})
+
 /* A source of entries in key order, one per key: what a run is written from and a merge reads. */
 typedef struct index_source {
   void *ctx;

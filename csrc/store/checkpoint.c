@@ -128,7 +128,7 @@ static toon_status write_run(store_engine *engine, index_delta *delta, index_run
     status = toon_fail(err, TOON_ENOMEM, NULL);
     goto out;
   }
-  TOON_GOTO(index_cursor_open(&delta, delta ? 1 : 0, runs, run_count, UINT64_MAX, &all, &source.cursor, err));
+  TOON_GOTO(index_cursor_open(&delta, delta ? 1 : 0, runs, run_count, INDEX_NEWEST, &all, &source.cursor, err));
   engine->next_run_number++;
   TOON_GOTO(index_run_write(engine->vfs, (char *)path.ptr, &(index_source){&source, source_next}, &info,
                             may_cancel ? source_cancelled : NULL, engine, err));

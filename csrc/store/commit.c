@@ -100,7 +100,7 @@ static toon_status key_state(store_engine *engine, const group_state *g, toon_ke
       found = true;
     }
   }
-  if (!found) TOON_TRY(view_get(g->view, 0, key, hash, UINT64_MAX, &entry, &found, err));
+  if (!found) TOON_TRY(view_get(g->view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
   *put = found && entry.kind == INDEX_PUT;
   *visible = *put && (!entry.expires || entry.expires > g->now);
   *version = *put ? entry.sequence : 0;
@@ -434,7 +434,7 @@ static toon_status run_clear(store_engine *engine, const toon_range *range, uint
   *value = 0;
   TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
   if (empty) goto out;
-  TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, engine->sequence,
+  TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, INDEX_NEWEST,
                               &bounds, &cursor, err));
   while (!end && left) {
     uint64_t cleared = 0;

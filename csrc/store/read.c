@@ -60,7 +60,7 @@ static toon_status find(store_engine *engine, const toon_snapshot *snapshot, con
     *found = false; /* no such key can be stored */
     return TOON_OK;
   }
-  TOON_TRY(view_get(view, 0, key, index_key_hash(engine->store_id, key), sequence, entry, found, err));
+  TOON_TRY(view_get(view, 0, key, index_key_hash(engine->store_id, key), view_horizon(view, sequence), entry, found, err));
   if (*found && (entry->kind == INDEX_DELETE ||
                  (entry->expires && lapsed(entry, snapshot ? snapshot->now : engine_now_ms(engine)))))
     *found = false;
@@ -165,8 +165,8 @@ toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const t
   TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
   const store_view *view = snapshot->view;
   if (!empty)
-    TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, snapshot->sequence,
-                                &bounds, &cursor->index, err));
+    TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count,
+                                view_horizon(view, snapshot->sequence), &bounds, &cursor->index, err));
 out:
   toon_buf_free(&successor);
   if (status != TOON_OK) {

@@ -13,7 +13,7 @@ toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err)
   while (delta && (node = index_delta_after(delta, tally->last))) {
     index_entry entry;
     bool found;
-    TOON_GOTO(view_get(view, level + 1, index_node_key(node), node->hash, UINT64_MAX, &entry, &found, err));
+    TOON_GOTO(view_get(view, level + 1, index_node_key(node), node->hash, INDEX_NEWEST, &entry, &found, err));
     if (found && entry.kind == INDEX_PUT) {
       tally->existed[node->space]++;
       log_segment *segment = view_segment(view, entry.segment);

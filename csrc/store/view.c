@@ -60,11 +60,11 @@ void view_unref(store_view *view) {
   toon_free(view);
 }
 
-toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, uint64_t sequence,
+toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
                      index_entry *entry, bool *found, toon_error *err) {
   *found = true;
   for (; level < 2; level++)
-    if (view->deltas[level] && index_delta_get(view->deltas[level], key, hash, sequence, entry)) return TOON_OK;
+    if (view->deltas[level] && index_delta_get(view->deltas[level], key, hash, horizon, entry)) return TOON_OK;
   *found = false;
   for (size_t i = 0; i < view->run_count && !*found; i++)
     TOON_TRY(index_run_get(view->raw_runs[i], key, hash, entry, found, err));

@@ -43,9 +43,14 @@ static inline log_segment *view_segment(const store_view *view, uint32_t id) {
   return i < view->segment_count ? view->segments[i] : NULL;
 }
 
-/* The newest entry of a key that `sequence` may see, deletes included; from the given level down: 0 the active delta, 1 the
+/* What a reader at this sequence sees through the view. */
+static inline index_horizon view_horizon(const store_view *view, uint64_t sequence) {
+  return (index_horizon){sequence, view->first_segment + (uint32_t)view->segment_count - 1};
+}
+
+/* The newest entry of a key within the horizon, deletes included; from the given level down: 0 the active delta, 1 the
  * frozen one, 2 the runs. */
-toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, uint64_t sequence,
+toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
                      index_entry *entry, bool *found, toon_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 
 static toon_error err;
 enum { KEYS = 400 };
+#define AT(sequence_) ((index_horizon){sequence_, UINT32_MAX})
 
 static uint64_t lcg(uint64_t *state) {
   *state = *state * 6364136223846793005ull + 1442695040888963407ull;
@@ -29,12 +30,15 @@ TEST(a_delta_shows_each_sequence_its_own_version) {
   toon_key key = name_key(bytes, 3);
   uint64_t hash = index_key_hash(1, key);
   index_entry e;
-  CHECK(!index_delta_get(delta, key, hash, UINT64_MAX, &e));
+  CHECK(!index_delta_get(delta, key, hash, INDEX_NEWEST, &e));
   for (uint64_t s = 10; s <= 30; s += 10) insert(delta, key, (index_entry){.sequence = s, .kind = s != 20, .length = 5});
-  CHECK(!index_delta_get(delta, key, hash, 9, &e));
-  CHECK(index_delta_get(delta, key, hash, 10, &e) && e.sequence == 10);
-  CHECK(index_delta_get(delta, key, hash, 29, &e) && e.sequence == 20 && e.kind == INDEX_DELETE);
-  CHECK(index_delta_get(delta, key, hash, UINT64_MAX, &e) && e.sequence == 30);
+  CHECK(!index_delta_get(delta, key, hash, AT(9), &e));
+  CHECK(index_delta_get(delta, key, hash, AT(10), &e) && e.sequence == 10);
+  CHECK(index_delta_get(delta, key, hash, AT(29), &e) && e.sequence == 20 && e.kind == INDEX_DELETE);
+  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e) && e.sequence == 30);
+  insert(delta, key, (index_entry){.sequence = 30, .segment = 4, .kind = INDEX_PUT}); /* moved by a compaction */
+  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e) && e.segment == 4);
+  CHECK(index_delta_get(delta, key, hash, (index_horizon){30, 3}, &e) && e.segment == 0 && e.sequence == 30);
   index_delta_info info = index_delta_get_info(delta);
   CHECK(info.nodes == 1 && info.puts[key.space] == 1);
   index_delta_unref(delta);
@@ -88,7 +92,7 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
         index_cursor *cursor;
         index_run_info info = {.number = (uint64_t)d, .store_id = 1};
         snprintf(path, sizeof path, "/run-%d", d);
-        CHECK_EQ(index_cursor_open(&deltas[d], 1, NULL, 0, UINT64_MAX, &all, &cursor, &err), TOON_OK);
+        CHECK_EQ(index_cursor_open(&deltas[d], 1, NULL, 0, INDEX_NEWEST, &all, &cursor, &err), TOON_OK);
         CHECK_EQ(index_run_write(os_memfs_vfs(fs), path, &(index_source){cursor, run_next}, &info, NULL, NULL, &err), TOON_OK);
         index_cursor_close(cursor);
         CHECK_EQ(index_run_open(os_memfs_vfs(fs), path, (uint64_t)d, 1, 1 << 20, &runs[d - 2], &err), TOON_OK);
@@ -117,7 +121,7 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
       toon_key key;
       index_entry entry;
       bool end;
-      CHECK_EQ(index_cursor_open(deltas, 2, runs, 2, UINT64_MAX, &b, &cursor, &err), TOON_OK);
+      CHECK_EQ(index_cursor_open(deltas, 2, runs, 2, INDEX_NEWEST, &b, &cursor, &err), TOON_OK);
       for (size_t n = 0; from + n < to; n++) {
         model_row *want = sorted[b.reverse ? to - 1 - n : from + n];
         CHECK_EQ(index_cursor_next(cursor, &key, &entry, &end, &err), TOON_OK);
@@ -160,7 +164,7 @@ TEST(a_delta_without_memory_stays_as_it_was) {
     toon_alloc_set_refuse(NULL, NULL);
     for (int i = 0; i < inserted; i++) {
       toon_key key = name_key(bytes, i);
-      CHECK(index_delta_get(delta, key, index_key_hash(1, key), 1, &e));
+      CHECK(index_delta_get(delta, key, index_key_hash(1, key), AT(1), &e));
     }
     CHECK(inserted < KEYS);
     insert(delta, name_key(bytes, 1), (index_entry){.sequence = 2, .kind = INDEX_PUT});
@@ -183,7 +187,7 @@ static void *race_reader(void *arg) {
     int i = (int)(lcg(&rng) % KEYS);
     toon_key key = name_key(bytes, i);
     index_entry e = {0};
-    bool found = index_delta_get(r->delta, key, index_key_hash(1, key), sequence, &e);
+    bool found = index_delta_get(r->delta, key, index_key_hash(1, key), AT(sequence), &e);
     if (found && (e.sequence > sequence || e.length != e.sequence)) r->bad++;
     if (rng % 512 == 0) {
       index_piece *pieces[INDEX_PIECES_MAX];
