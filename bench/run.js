@@ -1,0 +1,199 @@
+'use strict'
+// npm run bench: every case for every driver, each in a process of its own, several rounds by turns; a table at the end, and
+// bench/results.md after a full run.
+//   --only NAME[,NAME]   these cases (a name, or the beginning of one)     --drivers NAME[,NAME]   these drivers
+//   --rounds N           rounds (3)                                        --quick                 a smoke test: small, one round
+//   --list               the names of the cases
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { spawn, spawnSync } = require('node:child_process')
+const { parseArgs } = require('node:util')
+const { CASES, DRIVERS } = require('./cases')
+const { install, installedVersion } = require('./peers')
+const { median, figure, table, plain, markdown } = require('./report')
+
+const RESULTS = path.join(__dirname, 'results.md')
+const TIME_LIMIT = 120e3 // ms, of one process
+
+function pick (all, given, what) {
+  if (given === undefined) return all
+  const wanted = given.split(',')
+  for (const name of wanted) {
+    if (!all.some(other => other.startsWith(name))) throw new Error(`no such ${what}: ${name} (there are ${all.join(', ')})`)
+  }
+  return all.filter(name => wanted.some(other => name === other || (!all.includes(other) && name.startsWith(other))))
+}
+
+function readArguments () {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      drivers: { type: 'string' },
+      rounds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false }
+    }
+  })
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a whole number from 1 (got ${values.rounds})`)
+  return {
+    ...values,
+    rounds,
+    cases: pick(Object.keys(CASES), values.only, 'case'),
+    drivers: pick(DRIVERS, values.drivers, 'driver'),
+    full: !values.quick && values.only === undefined && values.drivers === undefined
+  }
+}
+
+// One process. Resolves to { samples } or { error }.
+function child (...args) {
+  return new Promise(resolve => {
+    const run = spawn(process.execPath, [path.join(__dirname, 'child.js'), ...args],
+      { stdio: ['ignore', 'pipe', 'pipe'], timeout: TIME_LIMIT, killSignal: 'SIGKILL' })
+    let out = ''
+    let err = ''
+    run.stdout.on('data', data => { out += data })
+    run.stderr.on('data', data => { err += data })
+    run.on('error', cause => resolve({ error: cause.message }))
+    run.on('close', (status, signal) => {
+      try {
+        resolve(JSON.parse(out.trim().split('\n').pop()))
+      } catch {
+        const why = err.split('\n').find(line => /error/i.test(line)) ?? ''
+        resolve({ error: signal === null ? `status ${status} ${why}` : `ended by ${signal} (the limit is ${TIME_LIMIT / 1000} s)` })
+      }
+    })
+  })
+}
+
+// The directories of a run: fixtures, each made when it is first needed, and those of single processes.
+class Places {
+  #made = new Map() // fixture and driver -> { dir, error }
+
+  constructor (quick) {
+    this.quick = quick
+    this.root = fs.mkdtempSync(path.join(os.tmpdir(), 'toonstore-bench-'))
+  }
+
+  async fixture (name, driver) {
+    const place = `${name}-${driver}`
+    if (!this.#made.has(place)) {
+      const dir = path.join(this.root, place)
+      fs.mkdirSync(dir)
+      const { error } = await child(driver, dir, this.quick, 'fixture', name)
+      this.#made.set(place, { dir, error })
+    }
+    return this.#made.get(place)
+  }
+
+  // What one process of a case gives.
+  async run (name, driver) {
+    const { fixture, changes } = CASES[name]
+    let from
+    if (fixture !== undefined && driver !== 'map') {
+      const { dir, error } = await this.fixture(fixture, driver)
+      if (error !== undefined) return { error: `loading: ${error}` }
+      if (!changes) return child(driver, dir, this.quick, name)
+      from = dir
+    }
+    const dir = fs.mkdtempSync(path.join(this.root, 'case-'))
+    try {
+      if (from !== undefined) fs.cpSync(from, dir, { recursive: true })
+      return await child(driver, dir, this.quick, name)
+    } finally {
+      fs.rmSync(dir, { recursive: true, force: true })
+    }
+  }
+
+  remove () {
+    fs.rmSync(this.root, { recursive: true, force: true })
+  }
+}
+
+// The figures of one case: driver -> { value, rounds } or { error }.
+async function runCase (name, options, places) {
+  const { drivers: able = DRIVERS, unit } = CASES[name]
+  const figures = new Map(options.drivers.filter(driver => able.includes(driver)).map(driver => [driver, { rounds: [] }]))
+  for (let round = 0; round < options.rounds; round++) {
+    for (const [driver, figureOf] of figures) {
+      if (figureOf.error !== undefined) continue
+      const { samples, error } = await places.run(name, driver)
+      if (error !== undefined) figureOf.error = error
+      else figureOf.rounds.push(median(samples))
+    }
+  }
+  const texts = []
+  for (const [driver, figureOf] of figures) {
+    if (figureOf.error === undefined) figureOf.value = median(figureOf.rounds)
+    texts.push(`${driver} ${figureOf.error === undefined ? figure(figureOf.value, unit) : `failed (${figureOf.error})`}`)
+  }
+  console.log(`${name}: ${texts.join(', ')}`)
+  return figures
+}
+
+function machine () {
+  const cpus = os.cpus()
+  const git = spawnSync('git', ['-C', __dirname, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' })
+  const commit = git.status === 0 ? ` (commit ${git.stdout.trim()})` : ''
+  const peers = [...DRIVERS.slice(1, -1), 'benchmark'].map(name => `${name} ${installedVersion(name) ?? 'missing'}`)
+  return [
+    `${cpus.length} x ${cpus[0]?.model.trim() ?? 'CPU'}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${os.release()} ${os.arch()}`,
+    `Node.js ${process.version}, toonstore ${require('../package.json').version}${commit}, ${peers.join(', ')}`
+  ]
+}
+
+function results (rows, options, facts, started) {
+  const minutes = ((Date.now() - started) / 60e3).toFixed(1)
+  return `# Benchmark results
+
+${new Date(started).toISOString().slice(0, 10)}, ${facts.join('; ')}. Temporary files in ${os.tmpdir()}.
+Rerun with \`npm run bench\` (${minutes} minutes here); [README.md](README.md) says how it measures.
+
+Figures are calls or rows a second, or milliseconds: medians of ${options.rounds} rounds, every case and driver in a process of its own, all
+called from JavaScript. Unless a case says durable, toonstore runs with durability \`interval\`. "To best peer": how many times
+faster toonstore is than the best of lmdb, better-sqlite3 and classic-level; a Map stores nothing and is there for comparison.
+
+${markdown(rows)}
+
+What each case is:
+
+${options.cases.map(name => `- **${CASES[name].title}** (\`--only ${name}\`): ${CASES[name].what}.`).join('\n')}
+`
+}
+
+async function main () {
+  const options = readArguments()
+  if (options.list) return console.log(options.cases.map(name => `${name.padEnd(16)}${CASES[name].title}`).join('\n'))
+  if (!install()) throw new Error('benchmark is missing; run: npm install --prefix bench')
+  for (const driver of options.drivers.slice()) {
+    if (['toonstore', 'map'].includes(driver) || installedVersion(driver) !== undefined) continue
+    console.log(`${driver} is not installed: left out`)
+    options.drivers.splice(options.drivers.indexOf(driver), 1)
+  }
+  const started = Date.now()
+  const facts = machine()
+  console.log(facts.join('\n') + '\n')
+  const places = new Places(options.quick ? '1' : '0')
+  process.on('exit', () => places.remove())
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
+  const figures = new Map()
+  for (const name of options.cases) figures.set(name, await runCase(name, options, places))
+  const rows = table(figures, options.drivers)
+  console.log('\n' + plain(rows))
+  if (options.full) {
+    fs.writeFileSync(RESULTS, results(rows, options, facts, started))
+    console.log(`\nWritten to ${path.relative(process.cwd(), RESULTS)}`)
+  } else {
+    console.log('\nNot a full run: bench/results.md stays as it is')
+  }
+  console.log(`${((Date.now() - started) / 1000).toFixed(0)} s`)
+  if ([...figures.values()].some(byDriver => byDriver.get('toonstore')?.error !== undefined)) process.exitCode = 1
+}
+
+main().catch(err => {
+  console.error(err.message)
+  process.exitCode = 1
+})
