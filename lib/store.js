@@ -4,7 +4,7 @@
 const { EventEmitter } = require('node:events')
 const { inspect } = require('node:util')
 const { native, integers, doubles } = require('./binding')
-const { invalidType, show } = require('./errors')
+const { ToonError, invalidType, show } = require('./errors')
 const {
   AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, MISSING, READY, checkKey, finish, mutableOf
 } = require('./values')
@@ -23,21 +23,25 @@ const forgotten = new FinalizationRegistry(writer => {
   if (writer.handle !== 0) writer.close().catch(() => {})
 })
 
+// Errors of the open say where it was.
+function atPath (err, path) {
+  if (err instanceof ToonError && err.path === undefined) err.path = path
+  return err
+}
+
 function openHandle (path, options) {
   const { signal } = options
   signal?.throwIfAborted()
-  const opening = native.storeOpen(nativeOptions(path, options))
-  if (signal === undefined) return opening
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    opening.then(handle => {
-      signal.removeEventListener('abort', abort)
-      if (signal.aborted) native.storeClose(handle).catch(() => {})
+    signal?.addEventListener('abort', abort, { once: true })
+    native.storeOpen(nativeOptions(path, options)).then(handle => {
+      signal?.removeEventListener('abort', abort)
+      if (signal?.aborted) native.storeClose(handle).catch(() => {})
       else resolve(handle)
     }, err => {
-      signal.removeEventListener('abort', abort)
-      reject(err)
+      signal?.removeEventListener('abort', abort)
+      reject(atPath(err, path))
     })
   })
 }

@@ -19,9 +19,10 @@ napi_value finish(Env *e, toon_status status, toon_buf *out, toon_error *err) {
 napi_value js_encode(napi_env env, napi_callback_info info) {
   Call<3> c(env, info);
   toon_slice json;
+  toon_input input;
   toon_error err;
   toon_buf out = {};
-  if (!read_text(c.e, c[0], &json)) return nullptr;
+  if (!read_value(c.e, c[0], GIVEN_JSON, &input, &json)) return nullptr;
   toon_text_options options = {(uint8_t)c.integer(1), (uint8_t)c.integer(2), true};
   return finish(c.e, toon_encode(json, &options, &out, &err), &out, &err);
 }
