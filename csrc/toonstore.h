@@ -185,6 +185,10 @@ void toon_cursor_close(toon_cursor *cursor);
 toon_status toon_sync(toon_db *db, toon_error *err);
 /* Write the delta out as a run and shorten the next recovery to nothing. */
 toon_status toon_checkpoint(toon_db *db, toon_error *err);
+/* Rewrite every segment that holds superseded rows, so that the files hold the live rows only. `progress` (may be NULL) is
+ * called from another thread with a share from 0 to 1; false from it ends the work early (TOON_ETIMEOUT), harmlessly.
+ * Blocks. Only one at a time (TOON_EINVAL). */
+toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), void *ctx, toon_error *err);
 /* Append a JSON object with the engine's counters (docs in index.d.ts, type Stats). */
 toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
 /* Milliseconds since 1970 by the engine's clock, which never runs back. */

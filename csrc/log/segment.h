@@ -27,6 +27,7 @@ typedef struct log_segment {
   _Atomic uint64_t dead, dead_frozen, dead_active;
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
+  _Atomic bool damaged; /* compaction has met a damaged row or group and leaves the segment alone */
 } log_segment;
 
 /* DIRECTORY/db.toon or DIRECTORY/db.N.toon, appended with a NUL that is not counted in out->len. */

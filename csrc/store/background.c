@@ -43,6 +43,68 @@ static void note_checkpoint(store_engine *engine, toon_status status, const toon
   if (status != TOON_OK) atomic_fetch_add_explicit(&engine->stats.checkpoint_failures, 1, memory_order_relaxed);
 }
 
+void background_checkpoint_if_wanted(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  bool wanted = engine->want_checkpoint;
+  engine->want_checkpoint = false;
+  os_mutex_unlock(&engine->wake_lock);
+  if (!wanted) return;
+  toon_error err;
+  toon_status status = engine_checkpoint(engine, false, &err);
+  note_checkpoint(engine, status, &err);
+  os_mutex_lock(&engine->wake_lock);
+  os_cond_broadcast(&engine->idle_cond);
+  os_mutex_unlock(&engine->wake_lock);
+  engine_release_retired(engine);
+}
+
+/* Compact while it is worth it. True if something failed. */
+static bool compact_due(store_engine *engine) {
+  toon_error err;
+  bool done = true;
+  while (done && !background_stopping(engine)) {
+    if (compact_if_due(engine, &done, &err) != TOON_OK) return true;
+    engine_release_retired(engine);
+    compact_unlink_removed(engine, false);
+    if (done) background_checkpoint_if_wanted(engine);
+  }
+  return false;
+}
+
+static void serve_compaction(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  compact_request *request = engine->compact_request;
+  if (request) request->taken = true;
+  os_mutex_unlock(&engine->wake_lock);
+  if (!request) return;
+  toon_status status = compact_all(engine, request, &request->error);
+  engine_release_retired(engine);
+  compact_unlink_removed(engine, false);
+  os_mutex_lock(&engine->wake_lock);
+  request->status = status;
+  request->finished = true;
+  engine->compact_request = NULL;
+  os_cond_broadcast(&engine->idle_cond);
+  os_mutex_unlock(&engine->wake_lock);
+}
+
+toon_status background_compact(store_engine *engine, compact_request *request, toon_error *err) {
+  os_mutex_lock(&engine->wake_lock);
+  if (engine->compact_request) {
+    os_mutex_unlock(&engine->wake_lock);
+    return toon_fail(err, TOON_EINVAL, "a compaction is under way already");
+  }
+  engine->compact_request = request;
+  os_cond_signal(&engine->wake_cond);
+  while (!request->finished && !(engine->stop && !request->taken)) os_cond_wait(&engine->idle_cond, &engine->wake_lock);
+  bool finished = request->finished;
+  if (!finished) engine->compact_request = NULL;
+  os_mutex_unlock(&engine->wake_lock);
+  if (!finished) return toon_fail(err, TOON_ECLOSED, NULL);
+  if (request->status != TOON_OK && err) *err = request->error;
+  return request->status;
+}
+
 /* One checkpoint and the merges it makes due. True if something failed and should be tried again later. */
 static bool work(store_engine *engine) {
   toon_error err;
@@ -65,6 +127,7 @@ static bool work(store_engine *engine) {
     if (engine_merge(engine, &merged, &err) != TOON_OK) return !background_stopping(engine);
     engine_release_retired(engine);
   }
+  if (status == TOON_OK && compact_due(engine)) return !background_stopping(engine);
   return status != TOON_OK && atomic_load(&engine->poisoned) == TOON_OK;
 }
 
@@ -76,7 +139,7 @@ static void *background_main(void *arg) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
     uint64_t wait = sync_due_in(engine);
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
-    if (!wanted && !engine->retired && wait) {
+    if (!wanted && !engine->retired && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
       else if (!os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait) && retry)
@@ -86,6 +149,8 @@ static void *background_main(void *arg) {
     os_mutex_unlock(&engine->wake_lock);
     background_slice(engine);
     engine_release_retired(engine);
+    compact_unlink_removed(engine, false);
+    serve_compaction(engine);
     if (wanted) {
       if (retry) os_sleep_ms(2); /* somebody waits for room while checkpoints fail: no busy loop */
       retry = work(engine);

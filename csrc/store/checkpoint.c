@@ -12,7 +12,7 @@ bool engine_delta_full(store_engine *engine) {
   uint64_t log_limit = 4 * engine->options.checkpoint_bytes;
   if (log_limit < (64u << 20)) log_limit = 64u << 20;
   bool full = view->deltas[1] && (index_delta_get_info(view->deltas[0]).bytes >= 2 * ENGINE_DELTA_BYTES ||
-                                  engine->bytes_since_freeze >= log_limit);
+                                  atomic_load(&engine->bytes_since_freeze) >= log_limit);
   view_unref(view);
   return full;
 }

@@ -305,6 +305,18 @@ out:
   return status;
 }
 
+toon_status commit_roll(store_engine *engine, toon_error *err) {
+  toon_status status = TOON_OK;
+  os_mutex_lock(&engine->commit_lock);
+  if (atomic_load(&engine->tail->length) > LOG_HEADER_SIZE) {
+    status = engine_check_poison(engine, err);
+    if (status == TOON_OK) status = engine_withdraw_clean(engine, err);
+    if (status == TOON_OK) status = roll(engine, LOG_FRAME_MAX, err);
+  }
+  os_mutex_unlock(&engine->commit_lock);
+  return status;
+}
+
 /* Insert and publish; cannot fail. */
 static void apply(store_engine *engine, store_view *view, const log_frame *frame, uint64_t end) {
   index_delta *active = view->deltas[0];
@@ -395,7 +407,8 @@ static void group_reset(store_engine *engine) {
   engine->insert_count = 0;
 }
 
-/* Wait while the delta is full and its predecessor not yet checkpointed. Fails with the checkpoint's error if it cannot
+/* Wait while the delta is full and its predecessor not yet checkpointed. Not under the commit lock, which the checkpoint
+ * needs. Fails with the checkpoint's error if it cannot
  * make progress, rather than waiting for ever. */
 static toon_status wait_for_room(store_engine *engine, toon_error *err) {
   if (!engine_delta_full(engine)) return TOON_OK;
@@ -462,7 +475,12 @@ static toon_status run_clear(store_engine *engine, const toon_range *range, uint
       engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
     TOON_GOTO(commit_write_group(engine, syncs_commits(engine), err));
     *value += cleared;
-    if (!end && left) TOON_GOTO(wait_for_room(engine, err));
+    if (!end && left) {
+      os_mutex_unlock(&engine->commit_lock); /* a checkpoint or compaction may need it to make room */
+      status = wait_for_room(engine, err);
+      os_mutex_lock(&engine->commit_lock);
+      if (status != TOON_OK) goto out;
+    }
   }
 out:
   engine->insert_count = 0; /* the keys go; pending was not used */
@@ -478,13 +496,17 @@ typedef struct place {
   size_t member;
 } place;
 
-/* Form and commit one group from `at` on; moves *at behind its last member. commit_lock held. */
-static void lead_group(store_engine *engine, place *at) {
+/* Form and commit one group from `at` on; moves *at behind its last member. commit_lock held. `no_room` (may be NULL): why
+ * there is no room for writes. */
+static void lead_group(store_engine *engine, place *at, const toon_error *no_room) {
   place from = *at;
   toon_error err = {0};
   group_reset(engine);
   toon_status status = engine_check_poison(engine, &err);
-  if (status == TOON_OK) status = wait_for_room(engine, &err);
+  if (status == TOON_OK && no_room) {
+    err = *no_room;
+    status = err.status;
+  }
   if (status != TOON_OK) {
     for (; at->member < at->batch->member_count; at->member++) batch_fail(&at->batch->members[at->member], &err);
     return;
@@ -543,8 +565,10 @@ static void lead_list(store_engine *engine, toon_batch *list) {
   place at = {list, 0};
   toon_batch *unfinished = list;
   while (unfinished) {
+    toon_error err;
+    bool room = wait_for_room(engine, &err) == TOON_OK;
     os_mutex_lock(&engine->commit_lock);
-    lead_group(engine, &at);
+    lead_group(engine, &at, room ? NULL : &err);
     os_mutex_unlock(&engine->commit_lock);
     while (unfinished && (unfinished != at.batch || at.member >= unfinished->member_count)) {
       toon_batch *batch = unfinished;

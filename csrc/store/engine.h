@@ -46,6 +46,7 @@ typedef struct store_recovery {
 
 typedef struct store_stats {
   _Atomic uint64_t commits, members, rows_written, bytes_written, syncs, checkpoints, checkpoint_failures, merges, rolls,
+      compactions, rows_moved,
       stalls, stall_us, reads, damaged_rows;
 } store_stats;
 
@@ -92,7 +93,7 @@ typedef struct store_engine {
   struct commit_pending *pending;
   bool manifest_clean;
   store_position replay;       /* what the next manifest says, as the runs of the current view cover it */
-  uint64_t bytes_since_freeze; /* of log text */
+  _Atomic uint64_t bytes_since_freeze; /* of log text */
 
   os_mutex manifest_lock; /* from the writing of a manifest until the view agrees with it */
   os_mutex tally_lock;
@@ -115,6 +116,10 @@ typedef struct store_engine {
   toon_status checkpoint_status;
   store_view *retired;     /* views that a grace period may still need */
   uint64_t last_sync_ns;
+  log_segment **removed; /* compacted away, one reference each: unlinked when nobody else has one (background thread) */
+  size_t removed_count, removed_cap;
+  bool removed_unsynced;   /* unlinked, but the directory not synced since */
+  struct compact_request *compact_request; /* wake_lock: the one being asked for or worked on */
   uint64_t next_run_number; /* background thread, recovery, close */
   store_position frozen_at; /* end of the log that the frozen delta covers */
   bool has_frozen_at;
@@ -175,10 +180,32 @@ toon_status engine_sync(store_engine *engine, toon_error *err);
 /* Take the frozen delta's fill level: true while writers should wait for the checkpoint. */
 bool engine_delta_full(store_engine *engine);
 
+/* Start a new segment, if the tail has a group. Not under the commit lock. */
+toon_status commit_roll(store_engine *engine, toon_error *err);
+
+/* ---- compact.c ---- */
+/* One request for a full compaction. progress may be NULL; false from it ends the work. */
+typedef struct compact_request {
+  bool (*progress)(void *ctx, double done);
+  void *ctx;
+  bool taken, finished;
+  toon_status status;
+  toon_error error;
+} compact_request;
+/* If dead bytes are worth it, compact one segment. *done tells whether something was done. Background thread. */
+toon_status compact_if_due(store_engine *engine, bool *done, toon_error *err);
+/* Compact everything that holds dead rows or deletes. Background thread. */
+toon_status compact_all(store_engine *engine, compact_request *request, toon_error *err);
+/* Unlink removed segments that nobody uses any more. With `all`: nobody is left (close). */
+void compact_unlink_removed(store_engine *engine, bool all);
+
 /* ---- background.c ---- */
 toon_status background_start(store_engine *engine, toon_error *err);
 void background_stop(store_engine *engine);
 void background_want_checkpoint(store_engine *engine);
+toon_status background_compact(store_engine *engine, compact_request *request, toon_error *err);
+/* Do the checkpoint that is due, in the middle of a compaction. */
+void background_checkpoint_if_wanted(store_engine *engine);
 /* Called now and then from long work of the background thread: does what is due. */
 void background_slice(store_engine *engine);
 bool background_stopping(store_engine *engine);

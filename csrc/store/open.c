@@ -58,6 +58,7 @@ static void registry_remove(store_engine *engine);
 static void engine_free(store_engine *engine) {
   engine_release_retired(engine);
   view_unref(atomic_load(&engine->view));
+  compact_unlink_removed(engine, true);
   if (engine->lock_file) engine->vfs->close(engine->vfs, engine->lock_file);
   os_mutex_lock(&registry_lock);
   registry_remove(engine);
@@ -66,6 +67,7 @@ static void engine_free(store_engine *engine) {
   commit_pending_free(engine);
   toon_buf_free(&engine->group);
   toon_free(engine->inserts);
+  toon_free(engine->removed);
   toon_free(engine->directory);
   guard_destroy(&engine->guard);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
@@ -302,6 +304,12 @@ toon_status toon_sync(toon_db *db, toon_error *err) {
 toon_status toon_checkpoint(toon_db *db, toon_error *err) {
   if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
   return background_checkpoint(db->engine, err);
+}
+
+toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), void *ctx, toon_error *err) {
+  if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
+  compact_request request = {.progress = progress, .ctx = ctx};
+  return background_compact(db->engine, &request, err);
 }
 
 int64_t toon_now(toon_db *db) { return engine_now_ms(db->engine); }

@@ -47,10 +47,10 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
   TOON_TRY(toon_buf_printf(out,
                            ",\"commits\":%llu,\"calls\":%llu,\"rowsWritten\":%llu,\"bytesWritten\":%llu,\"syncs\":%llu,"
                            "\"checkpoints\":%llu,\"checkpointFailures\":%llu,\"merges\":%llu,\"stalls\":%llu,\"stallMs\":%.3f,"
-                           "\"damagedRows\":%llu",
+                           "\"compactions\":%llu,\"rowsMoved\":%llu,\"damagedRows\":%llu",
                            GET(commits), GET(members), GET(rows_written), GET(bytes_written), GET(syncs), GET(checkpoints),
                            GET(checkpoint_failures), GET(merges), GET(stalls), (double)GET(stall_us) / 1000.0,
-                           GET(damaged_rows)));
+                           GET(compactions), GET(rows_moved), GET(damaged_rows)));
   TOON_TRY(toon_buf_printf(out,
                            ",\"log\":{\"segments\":%llu,\"bytes\":%llu,\"deadBytes\":%llu,\"liveBytes\":%llu}"
                            ",\"index\":{\"runs\":%llu,\"runBytes\":%llu,\"runEntries\":%llu,\"deltaKeys\":%llu,\"deltaBytes\":%llu}",

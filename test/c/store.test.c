@@ -432,6 +432,169 @@ TEST(keeps_a_prefix_at_close_durability_when_the_power_goes) {
   cut_power_everywhere(TOON_DURABLE_CLOSE, OS_CRASH_RANDOM, 2);
 }
 
+/* ------------------------------------------------------------------ compaction */
+
+/* Rounds of overwriting 30 keys, deleting some, compacting in between; returns the value each key should have (0: none). */
+enum { CKEYS = 30 };
+static void compaction_rounds(toon_db *db, os_memfs *fs, int rounds, int expect[CKEYS], size_t *acked_ops) {
+  char key[32], value[100];
+  for (int r = 1; r <= rounds; r++) {
+    for (int i = 0; i < CKEYS; i++) {
+      snprintf(key, sizeof key, "key/%d", i);
+      snprintf(value, sizeof value, "[%d,\"some words to make this row a good deal longer\"]", r * 100 + i);
+      if ((i + r) % 4 == 0) {
+        CHECK_EQ(del(db, key, NULL), TOON_OK);
+        expect[i] = 0;
+      } else {
+        CHECK_EQ(put(db, key, TOON_INPUT_JSON, value), TOON_OK);
+        expect[i] = r * 100 + i;
+      }
+    }
+    CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
+    if (acked_ops) acked_ops[r - 1] = os_memfs_ops(fs);
+  }
+}
+
+static bool holds(toon_db *db, const int expect[CKEYS]) {
+  char key[32];
+  int alive = 0;
+  for (int i = 0; i < CKEYS; i++) {
+    snprintf(key, sizeof key, "key/%d", i);
+    const char *json = get(db, key);
+    alive += expect[i] != 0;
+    if (expect[i] ? *json != '[' || atoi(json + 1) != expect[i] : *json != 0) return false;
+  }
+  return size_of(db, 0) == (uint64_t)alive && count_range(db, true) == (uint64_t)alive;
+}
+
+TEST(a_full_compaction_leaves_only_live_rows_and_the_same_data) {
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  int expect[CKEYS];
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  compaction_rounds(db, fs, 6, expect, NULL);
+  CHECK(holds(db, expect));
+  toon_buf json = {0};
+  toon_stats(db, &json, &err);
+  toon_buf_byte(&json, 0);
+  CHECK(strstr((char *)json.ptr, "\"deadBytes\":0,") != NULL);
+  toon_buf_free(&json);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  size_t len;
+  char path[32];
+  for (int i = 0; i < 100; i++) {
+    i ? snprintf(path, sizeof path, "/d/db.%d.toon", i) : snprintf(path, sizeof path, "/d/db.toon");
+    const uint8_t *bytes = os_memfs_content(fs, path, &len);
+    if (bytes) CHECK(memmem(bytes, len, "# delete", 8) == NULL);
+  }
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  CHECK(holds(db, expect));
+  toon_close(db, &err);
+  /* and the log alone says the same */
+  os_memfs_vfs(fs)->unlink(os_memfs_vfs(fs), "/d/metadata.toon");
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  CHECK(holds(db, expect));
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+TEST(a_cursor_reads_on_through_compactions) {
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_cursor *cursor;
+  toon_snapshot *snapshot;
+  int expect[CKEYS], seen = 0, old[CKEYS];
+  bool end = false, found;
+  toon_key k;
+  toon_row row;
+  toon_range range = {0};
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  compaction_rounds(db, fs, 1, old, NULL);
+  CHECK_EQ(toon_snapshot_open(db, &snapshot, &err), TOON_OK);
+  CHECK_EQ(toon_cursor_open(db, snapshot, &range, &cursor, &err), TOON_OK);
+  compaction_rounds(db, fs, 4, expect, NULL);
+  while (toon_cursor_next(cursor, false, &k, &row, &end, &err) == TOON_OK && !end) {
+    int i = atoi((const char *)k.ptr + 4);
+    CHECK(old[i] && memmem(row.field.ptr, row.field.len, "some words", 10) != NULL);
+    CHECK_EQ(toon_get(db, snapshot, k, &row, &found, &err), TOON_OK);
+    CHECK(found);
+    seen++;
+  }
+  int alive = 0;
+  for (int i = 0; i < CKEYS; i++) alive += old[i] != 0;
+  CHECK_EQ(seen, alive);
+  toon_cursor_close(cursor);
+  toon_snapshot_close(snapshot);
+  CHECK(holds(db, expect));
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+TEST(compaction_survives_a_power_cut_anywhere) {
+  for (int mode = 0; mode < 3; mode++) {
+    os_memfs *fs = os_memfs_new();
+    toon_db *db;
+    toon_options o = tiny(TOON_DURABLE_CLOSE);
+    int states[8][CKEYS];
+    size_t ops[8];
+    REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+    for (int r = 0; r < 3; r++) {
+      compaction_rounds(db, fs, r + 1, states[r], NULL); /* the last of its rounds is what stays */
+      ops[r] = os_memfs_ops(fs);
+    }
+    toon_close(db, &err);
+    size_t total = os_memfs_ops(fs);
+    for (size_t cut = ops[0]; cut <= total; cut++) {
+      os_memfs *after = os_memfs_crash(fs, cut, (os_crash_mode)mode, cut);
+      int wiped = (int)(cut % 2);
+      if (wiped) os_memfs_vfs(after)->unlink(os_memfs_vfs(after), "/d/metadata.toon");
+      toon_status status = open_on(os_memfs_vfs(after), "/d", o, &db);
+      CHECK_EQ(status, TOON_OK);
+      if (status != TOON_OK) {
+        fprintf(stderr, "mode %d, cut %zu of %zu: %s %s\n", mode, cut, total, err.message, err.path);
+      } else {
+        /* Compactions end with a checkpoint: at a round's end its state is on disk, whatever the durability. */
+        for (int r = 0; r < 3; r++)
+          if (cut == ops[r] || (r == 2 && cut == total)) CHECK(holds(db, states[r]));
+        char key[32];
+        for (int i = 0; i < CKEYS; i++) {
+          snprintf(key, sizeof key, "key/%d", i);
+          const char *json = get(db, key);
+          CHECK(*json == 0 || *json == '['); /* never an error */
+        }
+        CHECK_EQ(toon_close(db, &err), TOON_OK);
+      }
+      os_memfs_free(after);
+    }
+    os_memfs_free(fs);
+  }
+}
+
+TEST(dead_rows_are_compacted_away_by_themselves) {
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  char key[32];
+  toon_options o = tiny(TOON_DURABLE_CLOSE);
+  o.segment_size = o.checkpoint_bytes = 16384;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  for (int i = 0; i < 5000; i++) {
+    snprintf(key, sizeof key, "key/%d", i % 100);
+    CHECK_EQ(put(db, key, TOON_INPUT_JSON, "\"a value that is overwritten again and again, so that most of the log is dead\""), TOON_OK);
+  }
+  for (int i = 0; i < 3; i++) toon_checkpoint(db, &err);
+  CHECK_EQ(size_of(db, 0), 100);
+  CHECK_EQ(count_range(db, false), 100);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  size_t bytes = 0, len;
+  for (int i = 0; i < 2000; i++) {
+    char path[32];
+    i ? snprintf(path, sizeof path, "/d/db.%d.toon", i) : snprintf(path, sizeof path, "/d/db.toon");
+    if (os_memfs_content(fs, path, &len)) bytes += len;
+  }
+  CHECK(bytes < 100000); /* 5000 rows were 450 KB, the live ones are 9 KB */
+  os_memfs_free(fs);
+}
+
 /* ------------------------------------------------------------------ damage */
 
 TEST(damage_is_healed_or_reported_never_returned) {
@@ -589,6 +752,7 @@ static void *writer(void *arg) {
   toon_error e;
   for (int i = 1; i <= 1500; i++) {
     toon_batch *b;
+    if (i % 300 == 0) toon_compact(s->db, NULL, NULL, &e);
     uint64_t v;
     snprintf(value, sizeof value, "%d", i);
     if (toon_batch_new(s->db, &b, &e) != TOON_OK) break;
