@@ -104,6 +104,8 @@ void toon_batch_free(toon_batch *batch);
 toon_status toon_batch_put(toon_batch *batch, toon_key key, toon_input input, toon_slice value,
                            const toon_put_options *options, toon_error *err);
 toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err);
+/* Give a row another expiry (ms since 1970; 0: none), its value unchanged. The member's value is 1 if there was a row. */
+toon_status toon_batch_expire(toon_batch *batch, toon_key key, int64_t expires_at, toon_error *err);
 /* A row without a key; the member's value is its id. */
 toon_status toon_batch_row_put(toon_batch *batch, toon_input input, toon_slice value, const toon_put_options *options,
                                toon_error *err);
@@ -115,6 +117,13 @@ toon_status toon_batch_clear(toon_batch *batch, const toon_range *range, toon_er
 toon_status toon_batch_begin(toon_batch *batch, toon_error *err);
 toon_status toon_batch_end(toon_batch *batch, toon_error *err);
 void toon_batch_abandon(toon_batch *batch);
+
+/* As begin, for a transaction that read from `snapshot`: the member fails with TOON_ECONFLICT, and writes nothing, if a key
+ * that it writes has been changed (put, deleted, created) since the snapshot. To be serializable it also names what it
+ * read: keys, present or absent, and ranges. The snapshot stays open until the batch has been processed. */
+toon_status toon_batch_begin_at(toon_batch *batch, const toon_snapshot *snapshot, toon_error *err);
+toon_status toon_batch_expect(toon_batch *batch, toon_key key, toon_error *err);
+toon_status toon_batch_expect_range(toon_batch *batch, const toon_range *range, toon_error *err);
 
 size_t toon_batch_members(const toon_batch *batch);
 /* Bytes the batch holds, for deciding when to submit. */

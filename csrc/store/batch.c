@@ -98,6 +98,12 @@ toon_status toon_batch_begin(toon_batch *batch, toon_error *err) {
   return TOON_OK;
 }
 
+toon_status toon_batch_begin_at(toon_batch *batch, const toon_snapshot *snapshot, toon_error *err) {
+  TOON_TRY(toon_batch_begin(batch, err));
+  batch->members[batch->member_count - 1].snapshot = snapshot;
+  return TOON_OK;
+}
+
 toon_status toon_batch_end(toon_batch *batch, toon_error *err) {
   if (!batch->open) return toon_fail(err, TOON_EINVAL, "end without begin");
   batch->open = false;
@@ -107,6 +113,7 @@ toon_status toon_batch_end(toon_batch *batch, toon_error *err) {
 void toon_batch_abandon(toon_batch *batch) {
   if (!batch->open) return;
   batch_member *member = &batch->members[--batch->member_count];
+  for (size_t i = member->first; i < batch->op_count; i++) toon_free(batch->ops[i].range);
   batch->op_count = member->first;
   batch->open = false;
 }
@@ -197,7 +204,8 @@ toon_status toon_batch_row_put(toon_batch *batch, toon_input input, toon_slice v
   return add_put(batch, BATCH_ROW_PUT, (toon_key){room, sizeof room, TOON_SPACE_ROW}, input, value, options, err);
 }
 
-toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err) {
+/* An operation that is a key and nothing else. */
+static toon_status add_key(toon_batch *batch, batch_kind kind, toon_key key, int64_t expires_at, toon_error *err) {
   batch_op *op;
   TOON_TRY(check_key(key, err));
   size_t start = batch->arena.len;
@@ -207,12 +215,31 @@ toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err) 
     batch->arena.len = start;
     return status;
   }
-  *op = (batch_op){.kind = BATCH_DELETE, .space = key.space, .key_len = key.len, .key = start};
+  *op = (batch_op){.kind = (uint8_t)kind, .space = key.space, .key_len = key.len, .key = start, .expires_at = expires_at};
   return TOON_OK;
 }
 
-toon_status toon_batch_clear(toon_batch *batch, const toon_range *range, toon_error *err) {
-  if (batch->open) return toon_fail(err, TOON_EINVAL, "clear stands alone, not between begin and end");
+toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err) {
+  return add_key(batch, BATCH_DELETE, key, 0, err);
+}
+
+toon_status toon_batch_expire(toon_batch *batch, toon_key key, int64_t expires_at, toon_error *err) {
+  if (expires_at < 0) return toon_fail(err, TOON_EINVAL, "expires_at is negative");
+  return add_key(batch, BATCH_EXPIRE, key, expires_at, err);
+}
+
+static toon_status check_in_transaction(const toon_batch *batch, toon_error *err) {
+  if (batch->open && batch->members[batch->member_count - 1].snapshot) return TOON_OK;
+  return toon_fail(err, TOON_EINVAL, "what was read is named between toon_batch_begin_at and end");
+}
+
+toon_status toon_batch_expect(toon_batch *batch, toon_key key, toon_error *err) {
+  TOON_TRY(check_in_transaction(batch, err));
+  return add_key(batch, BATCH_EXPECT, key, 0, err);
+}
+
+static toon_status add_range(toon_batch *batch, batch_kind kind, const toon_range *range, toon_error *err) {
+  if (range->space >= TOON_SPACES) return toon_fail(err, TOON_EINVAL, "unknown key space");
   toon_range *copy = range_copy(range);
   batch_op *op;
   if (!copy) return toon_fail(err, TOON_ENOMEM, NULL);
@@ -221,8 +248,18 @@ toon_status toon_batch_clear(toon_batch *batch, const toon_range *range, toon_er
     toon_free(copy);
     return status;
   }
-  *op = (batch_op){.kind = BATCH_CLEAR, .space = range->space, .range = copy};
+  *op = (batch_op){.kind = (uint8_t)kind, .space = range->space, .range = copy};
   return TOON_OK;
+}
+
+toon_status toon_batch_expect_range(toon_batch *batch, const toon_range *range, toon_error *err) {
+  TOON_TRY(check_in_transaction(batch, err));
+  return add_range(batch, BATCH_EXPECT_RANGE, range, err);
+}
+
+toon_status toon_batch_clear(toon_batch *batch, const toon_range *range, toon_error *err) {
+  if (batch->open) return toon_fail(err, TOON_EINVAL, "clear stands alone, not between begin and end");
+  return add_range(batch, BATCH_CLEAR, range, err);
 }
 
 size_t toon_batch_members(const toon_batch *batch) { return batch->member_count; }

@@ -4,7 +4,15 @@
 
 #include "store/engine.h"
 
-typedef enum batch_kind { BATCH_PUT, BATCH_DELETE, BATCH_ROW_PUT, BATCH_CLEAR } batch_kind;
+typedef enum batch_kind {
+  BATCH_PUT,
+  BATCH_DELETE,
+  BATCH_ROW_PUT,
+  BATCH_CLEAR,
+  BATCH_EXPIRE,
+  BATCH_EXPECT,
+  BATCH_EXPECT_RANGE
+} batch_kind;
 
 typedef struct batch_op {
   uint8_t kind, input, space, conditions;
@@ -12,13 +20,14 @@ typedef struct batch_op {
   size_t key, value, value_len; /* offsets in the arena */
   int64_t expires_at;           /* 0: never */
   uint64_t version;
-  toon_range *range;            /* BATCH_CLEAR: owned, slices owned too */
+  toon_range *range;            /* BATCH_CLEAR, BATCH_EXPECT_RANGE: owned, slices owned too */
 } batch_op;
 
 typedef struct batch_member {
   uint32_t first, count; /* operations */
   toon_status status;
   uint64_t value;
+  const toon_snapshot *snapshot; /* borrowed; NULL: no conflicts are looked for */
   toon_error *error; /* owned; NULL unless it failed */
 } batch_member;
 
@@ -43,6 +52,24 @@ static inline toon_slice batch_value(const toon_batch *batch, const batch_op *op
 }
 /* Give member its failure. Without memory for the details the status remains. */
 void batch_fail(batch_member *member, const toon_error *err);
+
+/* snapshot.c's struct, which validation reads. */
+struct toon_snapshot {
+  toon_db *db;
+  store_view *view;
+  uint64_t sequence;
+  int64_t now;
+};
+
+/* validate.c: TOON_ECONFLICT if the key (a key of the range) has changed since the snapshot, by what is published in `view`
+ * or by earlier members of the group. commit_lock held. */
+toon_status validate_key(store_engine *engine, const store_view *view, const toon_snapshot *snapshot, toon_key key,
+                         uint64_t hash, toon_error *err);
+toon_status validate_range(store_engine *engine, const store_view *view, const toon_snapshot *snapshot,
+                           const toon_range *range, toon_error *err);
+/* commit.c: the newest entry that an earlier member of the group has for a key. */
+toon_status commit_pending_find(store_engine *engine, toon_key key, uint64_t hash, index_entry *entry, bool *found,
+                                toon_error *err);
 
 /* Free a batch for good, not into the handle's spare list. */
 void batch_destroy(toon_batch *batch);

@@ -77,6 +77,18 @@ static void pending_rewind(store_engine *engine, size_t count) {
   }
 }
 
+toon_status commit_pending_find(store_engine *engine, toon_key key, uint64_t hash, index_entry *entry, bool *found,
+                                toon_error *err) {
+  *found = false;
+  if (!engine->insert_count) return TOON_OK;
+  TOON_TRY(pending_index(engine, err));
+  uint32_t i = engine->pending->slots[pending_slot(engine, key, hash)];
+  if (!i) return TOON_OK;
+  *entry = engine->inserts[i - 1].entry;
+  *found = true;
+  return TOON_OK;
+}
+
 /* ------------------------------------------------------------------ forming a group */
 
 typedef struct group_state {
@@ -86,24 +98,22 @@ typedef struct group_state {
   bool resolved; /* live has been made exact for this group */
 } group_state;
 
-/* The newest state of a key: the group's earlier members first. *put: there is a row (lapsed or not); *visible: one that
- * has not lapsed; *version its sequence. */
-static toon_status key_state(store_engine *engine, const group_state *g, toon_key key, uint64_t hash, bool *put,
-                             bool *visible, uint64_t *version, toon_error *err) {
+/* The newest state of a key: the group's earlier members first. */
+typedef struct key_state {
+  bool put;     /* there is a row, lapsed or not */
+  bool visible; /* one that has not lapsed */
+  bool pending; /* it is in the group, not yet in the log */
   index_entry entry;
-  bool found = false;
-  if (engine->insert_count) {
-    TOON_TRY(pending_index(engine, err));
-    uint32_t i = engine->pending->slots[pending_slot(engine, key, hash)];
-    if (i) {
-      entry = engine->inserts[i - 1].entry;
-      found = true;
-    }
-  }
-  if (!found) TOON_TRY(view_get(g->view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
-  *put = found && entry.kind == INDEX_PUT;
-  *visible = *put && (!entry.expires || entry.expires > g->now);
-  *version = *put ? entry.sequence : 0;
+} key_state;
+
+static toon_status find_state(store_engine *engine, const group_state *g, toon_key key, uint64_t hash, key_state *state,
+                              toon_error *err) {
+  bool found;
+  TOON_TRY(commit_pending_find(engine, key, hash, &state->entry, &state->pending, err));
+  found = state->pending;
+  if (!found) TOON_TRY(view_get(g->view, 0, key, hash, INDEX_NEWEST, &state->entry, &found, err));
+  state->put = found && state->entry.kind == INDEX_PUT;
+  state->visible = state->put && (!state->entry.expires || state->entry.expires > g->now);
   return TOON_OK;
 }
 
@@ -154,6 +164,41 @@ static toon_status add_put(store_engine *engine, const toon_batch *batch, const 
   return add_insert(engine, key, hash, &entry, err);
 }
 
+/* The row once more, with another expiry line. */
+static toon_status add_expire(store_engine *engine, const group_state *g, const key_state *state, toon_key key,
+                              uint64_t hash, int64_t expires_at, toon_error *err) {
+  toon_buf *group = &engine->group;
+  index_entry entry = state->entry;
+  size_t old = entry.position, start = group->len;
+  toon_buf text = {0};
+  const uint8_t *from;
+  if (state->pending) {
+    from = group->ptr + old;
+  } else {
+    log_segment *segment = view_segment(g->view, entry.segment);
+    from = segment ? segment->map + old : NULL;
+    if (!from || toon_crc32c(0, from, entry.length) != entry.crc)
+      return toon_fail_at(err, TOON_ECORRUPT, segment ? segment->path : engine->directory, (int64_t)old,
+                          "the row's checksum is wrong; it cannot be written again");
+  }
+  /* The line of the old expiry, if any, stays behind. The group may move while it grows, so the text is set aside. */
+  size_t skip = entry.expires ? (size_t)((const uint8_t *)memchr(from, '\n', entry.length) + 1 - from) : 0;
+  if (toon_buf_append(&text, from + skip, entry.length - skip) != TOON_OK ||
+      (expires_at && log_put_expires(group, expires_at) != TOON_OK) ||
+      toon_buf_add(group, toon_buf_slice(&text)) != TOON_OK) {
+    toon_buf_free(&text);
+    return toon_fail(err, TOON_ENOMEM, NULL);
+  }
+  toon_buf_free(&text);
+  size_t line = group->len - start - (entry.length - skip);
+  entry.sequence = engine->sequence + 1;
+  entry.position = (uint32_t)start;
+  entry.length = (uint32_t)(group->len - start);
+  entry.field = (uint16_t)(entry.field - skip + line);
+  entry.expires = expires_at;
+  return add_insert(engine, key, hash, &entry, err);
+}
+
 /* Refuse what would take the store over its limit, on an upper bound first, then on the exact figure. */
 static toon_status check_db_size(store_engine *engine, group_state *g, toon_error *err) {
   uint64_t max = engine->options.max_db_size;
@@ -168,33 +213,45 @@ static toon_status check_db_size(store_engine *engine, group_state *g, toon_erro
                    (unsigned long long)max);
 }
 
-static toon_status form_op(store_engine *engine, group_state *g, toon_batch *batch, batch_op *op, bool alone,
-                           uint64_t *value, toon_error *err) {
+static bool conditions_hold(const batch_op *op, const key_state *state) {
+  if ((op->conditions & TOON_IF_ABSENT) && state->visible) return false;
+  if ((op->conditions & TOON_IF_PRESENT) && !state->visible) return false;
+  return !(op->conditions & TOON_IF_VERSION) || (state->visible ? state->entry.sequence : 0) == op->version;
+}
+
+static toon_status form_op(store_engine *engine, group_state *g, toon_batch *batch, const batch_member *member,
+                           batch_op *op, uint64_t *value, toon_error *err) {
   toon_key key = batch_key(batch, op);
-  bool put, visible, held = true;
-  uint64_t version;
+  key_state state;
   *value = 1;
+  if (op->kind == BATCH_EXPECT_RANGE) return validate_range(engine, g->view, member->snapshot, op->range, err);
   if (op->kind == BATCH_ROW_PUT) {
     if (engine->next_row > (1ull << 53) - 1) return toon_fail(err, TOON_EDBFULL, "row ids are used up (2^53)");
     *value = engine->next_row;
     key = toon_row_key(engine->next_row, batch->arena.ptr + op->key); /* the arena keeps room for the id */
   }
   uint64_t hash = index_key_hash(engine->store_id, key);
-  if (op->kind == BATCH_DELETE) {
-    TOON_TRY(key_state(engine, g, key, hash, &put, &visible, &version, err));
-    *value = visible;
-    return put ? add_delete(engine, key, hash, err) : TOON_OK;
+  if (member->snapshot && op->kind != BATCH_ROW_PUT)
+    TOON_TRY(validate_key(engine, g->view, member->snapshot, key, hash, err));
+  switch (op->kind) {
+  case BATCH_EXPECT: return TOON_OK;
+  case BATCH_DELETE:
+    TOON_TRY(find_state(engine, g, key, hash, &state, err));
+    *value = state.visible;
+    return state.put ? add_delete(engine, key, hash, err) : TOON_OK;
+  case BATCH_EXPIRE:
+    TOON_TRY(find_state(engine, g, key, hash, &state, err));
+    *value = state.visible;
+    if (!state.visible || state.entry.expires == op->expires_at) return TOON_OK;
+    return add_expire(engine, g, &state, key, hash, op->expires_at, err);
+  default: break;
   }
   if (op->conditions) {
-    TOON_TRY(key_state(engine, g, key, hash, &put, &visible, &version, err));
-    if ((op->conditions & TOON_IF_ABSENT) && visible) held = false;
-    if ((op->conditions & TOON_IF_PRESENT) && !visible) held = false;
-    if ((op->conditions & TOON_IF_VERSION) && (visible ? version : 0) != op->version) held = false;
-    if (!held && !alone)
-      return toon_fail(err, TOON_ECONFLICT, "a condition of the transaction does not hold; nothing was written");
-    if (!held) {
+    TOON_TRY(find_state(engine, g, key, hash, &state, err));
+    if (!conditions_hold(op, &state)) {
       *value = 0;
-      return TOON_OK;
+      if (member->count == 1) return TOON_OK;
+      return toon_fail(err, TOON_ECONFLICT, "a condition of the transaction does not hold; nothing was written");
     }
   }
   if (op->space == TOON_SPACE_ROW && toon_row_id(key) >= engine->next_row) engine->next_row = toon_row_id(key) + 1;
@@ -208,8 +265,9 @@ static toon_status form_member(store_engine *engine, group_state *g, toon_batch 
   size_t text = engine->group.len, inserts = engine->insert_count;
   uint64_t next_row = engine->next_row, value = 1;
   toon_status status = TOON_OK;
+  engine->member_start = text;
   for (uint32_t i = 0; i < member->count && status == TOON_OK; i++) {
-    status = form_op(engine, g, batch, &batch->ops[member->first + i], member->count == 1, &value, err);
+    status = form_op(engine, g, batch, member, &batch->ops[member->first + i], &value, err);
     if (status == TOON_OK && engine->group.len - text > engine->options.max_txn_size)
       status = toon_fail(err, TOON_ETXNTOOBIG, "the transaction has more than maxTxnSize (%llu) bytes; split it",
                          (unsigned long long)engine->options.max_txn_size);

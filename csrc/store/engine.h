@@ -90,6 +90,7 @@ typedef struct store_engine {
   toon_buf group;     /* text of the group being formed */
   index_insert *inserts;
   size_t insert_count, insert_cap;
+  size_t member_start; /* where in the group the text of the member being formed begins */
   struct commit_pending *pending;
   bool manifest_clean;
   store_position replay;       /* what the next manifest says, as the runs of the current view cover it */

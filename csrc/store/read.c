@@ -4,13 +4,6 @@
 #include "base/alloc.h"
 #include "base/crc32c.h"
 
-struct toon_snapshot {
-  toon_db *db;
-  store_view *view;
-  uint64_t sequence;
-  int64_t now;
-};
-
 struct toon_cursor {
   toon_db *db;
   toon_snapshot *own; /* NULL when opened on somebody's snapshot */

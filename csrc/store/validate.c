@@ -1,0 +1,75 @@
+/* Conflicts: has what a transaction wrote or read changed since its snapshot? First committer wins.
+ *
+ * A key has changed if its newest entry is younger than the snapshot, or if it has no entry any more although the snapshot
+ * sees a row (the delete was dropped by a merge at the bottom). A key that came and went in between, leaving nothing,
+ * is as the snapshot saw it. A row that a compaction moved keeps its sequence: it has not changed. */
+#include "store/batch.h"
+
+static toon_status conflict(toon_error *err) { return toon_fail(err, TOON_ECONFLICT, NULL); }
+
+toon_status validate_key(store_engine *engine, const store_view *view, const toon_snapshot *snapshot, toon_key key,
+                         uint64_t hash, toon_error *err) {
+  index_entry entry;
+  bool found;
+  TOON_TRY(commit_pending_find(engine, key, hash, &entry, &found, err));
+  if (found) { /* by an earlier member: unless it is this member itself, writing a key twice */
+    if (entry.position < engine->member_start) return conflict(err);
+    return TOON_OK;
+  }
+  TOON_TRY(view_get(view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
+  if (found) return entry.sequence > snapshot->sequence ? conflict(err) : TOON_OK;
+  TOON_TRY(view_get(snapshot->view, 0, key, hash, view_horizon(snapshot->view, snapshot->sequence), &entry, &found, err));
+  return found && entry.kind == INDEX_PUT ? conflict(err) : TOON_OK;
+}
+
+static bool within(const index_bounds *b, toon_key key) {
+  int lower = toon_key_cmp(key, b->lower), upper = toon_key_cmp(key, b->upper);
+  return (lower > 0 || (lower == 0 && !b->lower_open)) && (upper < 0 || (upper == 0 && !b->upper_open));
+}
+
+/* The next put of a cursor. */
+static toon_status next_put(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+  do TOON_TRY(index_cursor_next(cursor, key, entry, end, err));
+  while (!*end && entry->kind != INDEX_PUT);
+  return TOON_OK;
+}
+
+static toon_status open_cursor(const store_view *view, index_horizon horizon, const index_bounds *bounds,
+                               index_cursor **out, toon_error *err) {
+  return index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, horizon, bounds, out, err);
+}
+
+toon_status validate_range(store_engine *engine, const store_view *view, const toon_snapshot *snapshot,
+                           const toon_range *range, toon_error *err) {
+  toon_status status = TOON_OK;
+  toon_buf successor = {0};
+  index_bounds bounds;
+  index_cursor *then = NULL, *now = NULL;
+  toon_key old_key, new_key;
+  index_entry old_entry, new_entry;
+  bool empty, old_end = false, new_end = false;
+  TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
+  if (empty) goto out;
+  for (size_t i = 0; i < engine->insert_count; i++)
+    if (engine->inserts[i].entry.position < engine->member_start && within(&bounds, engine->inserts[i].key)) {
+      status = conflict(err);
+      goto out;
+    }
+  bounds.reverse = false;
+  TOON_GOTO(open_cursor(snapshot->view, view_horizon(snapshot->view, snapshot->sequence), &bounds, &then, err));
+  TOON_GOTO(open_cursor(view, INDEX_NEWEST, &bounds, &now, err));
+  for (;;) { /* the same rows of the same age, and no others */
+    TOON_GOTO(next_put(then, &old_key, &old_entry, &old_end, err));
+    TOON_GOTO(next_put(now, &new_key, &new_entry, &new_end, err));
+    if (old_end && new_end) break;
+    if (old_end || new_end || !toon_key_eq(old_key, new_key) || old_entry.sequence != new_entry.sequence) {
+      status = conflict(err);
+      break;
+    }
+  }
+out:
+  index_cursor_close(then);
+  index_cursor_close(now);
+  toon_buf_free(&successor);
+  return status;
+}
