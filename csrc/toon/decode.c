@@ -12,15 +12,7 @@
 
 #define DEPTH_OPEN UINT32_MAX /* taken from the first line */
 
-typedef struct toon_decode_frame {
-  uint64_t count;      /* list: items said */
-  uint64_t items;      /* list: items read */
-  uint32_t base;       /* lines at this depth or above end it (fields: above only) */
-  uint32_t lines;      /* depth its lines have */
-  uint32_t start;      /* list: number of its first line; 0 before */
-  uint32_t keys;       /* fields: where their set begins */
-  bool list, any;      /* any: it has an entry, so the next needs a comma */
-} frame;
+typedef toon_decode_frame frame;
 
 static toon_status wrong(toon_decoder *d, const uint8_t *at, const char *expected) {
   d->fault = (toon_fault){at, expected};
@@ -56,19 +48,50 @@ static toon_status put_odd_number(toon_decoder *d, const uint8_t *p, size_t len)
   return put(d, (const char *)p, len);
 }
 
+/* A bare string; stop is its first byte that JSON escapes, or end. */
+static inline toon_status put_string(toon_decoder *d, const uint8_t *p, const uint8_t *end, const uint8_t *stop) {
+  size_t len = (size_t)(end - p);
+  if (stop < end) return toon_write_json_string(&d->w, toon_slice_of(p, len));
+  TOON_TRY(toon_room(&d->w, len + 2));
+  toon_write_byte(&d->w, '"');
+  toon_write_near(&d->w, p, len, d->lines.end);
+  toon_write_byte(&d->w, '"');
+  return TOON_OK;
+}
+
+static inline toon_status put_near(toon_decoder *d, const uint8_t *p, size_t len) {
+  TOON_TRY(toon_room(&d->w, len));
+  toon_write_near(&d->w, p, len, d->lines.end);
+  return TOON_OK;
+}
+
+/* Length of the number at p if it is one to be copied: an integer of at most 16 digits, perhaps with as many digits
+ * behind a point, up to `end` or the delimiter. 0 for all else, other numbers too. */
+static inline size_t short_number(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t delimiter) {
+  const uint8_t *digits = p + (*p == '-'), *q = toon_skip_digits(digits, end, limit);
+  size_t count = (size_t)(q - digits);
+  if (count == 0 || count > 16 || (*digits == '0' && (count > 1 || *p == '-'))) return 0;
+  if (q < end && *q == '.') {
+    const uint8_t *point = q;
+    q = toon_skip_digits(q + 1, end, limit);
+    if (q - point < 2 || q - point > 17) return 0;
+  }
+  return q == end || *q == delimiter ? (size_t)(q - p) : 0;
+}
+
 /* An unquoted token without spaces around. */
-static inline toon_status put_bare(toon_decoder *d, const uint8_t *p, const uint8_t *end) {
+static toon_status put_bare(toon_decoder *d, const uint8_t *p, const uint8_t *end) {
   size_t len = (size_t)(end - p);
   if (len && (toon_is_digit(*p) || *p == '-')) {
     toon_number_form form;
     if (toon_number_scan(p, end, &form) == len) {
       if (form == TOON_NUMBER_OTHER) return put_odd_number(d, p, len);
-      return put(d, (const char *)p, len);
+      return put_near(d, p, len);
     }
   } else if ((len == 4 || len == 5) && toon_is_literal(p, len)) {
-    return put(d, (const char *)p, len);
+    return put_near(d, p, len);
   }
-  return toon_write_json_string(&d->w, toon_slice_of(p, len));
+  return put_string(d, p, end, toon_scan_escape(p, end, d->lines.end));
 }
 
 toon_status toon_decode_token(toon_decoder *d, toon_slice token) {
@@ -94,6 +117,26 @@ toon_status toon_decode_cell(toon_decoder *d, const uint8_t **at, const uint8_t 
   return put_bare(d, p, stop);
 }
 
+/* The same, without a call for most cells: short numbers, literals, strings without anything special. */
+static inline toon_status put_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end, uint8_t delimiter) {
+  const uint8_t *p = *at;
+  if (p == end) return toon_decode_cell(d, at, end, delimiter);
+  uint8_t c = *p;
+  if (toon_is_digit(c) || c == '-') {
+    size_t len = short_number(p, end, d->lines.end, delimiter);
+    if (len == 0) return toon_decode_cell(d, at, end, delimiter);
+    *at = p + len;
+    return put_near(d, p, len);
+  }
+  const uint8_t *stop = toon_scan_cell(p, end, d->lines.end, delimiter);
+  if (c == ' ' || stop == p || (stop < end && *stop != delimiter) || stop[-1] == ' ')
+    return toon_decode_cell(d, at, end, delimiter);
+  *at = stop;
+  size_t len = (size_t)(stop - p);
+  if ((len == 4 || len == 5) && toon_is_literal(p, len)) return put_near(d, p, len);
+  return put_string(d, p, stop, stop);
+}
+
 /* ---- keys ---- */
 
 /* Write the key `token` (quotes and all) into the object f, with comma and colon. */
@@ -106,7 +149,8 @@ static toon_status put_key(toon_decoder *d, frame *f, toon_slice token) {
     const uint8_t *p = token.ptr;
     TOON_TRY(toon_read_quoted(&p, p + token.len, &d->w, true, &d->fault));
   } else {
-    TOON_TRY(toon_write_json_string(&d->w, token));
+    const uint8_t *end = token.ptr + token.len;
+    TOON_TRY(put_string(d, token.ptr, end, toon_scan_escape(token.ptr, end, d->lines.end)));
   }
   if (d->unique) {
     bool fresh;
@@ -127,7 +171,8 @@ static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *
     while (colon < end && *colon == ' ') colon++;
     if (colon == end || *colon != ':') return wrong(d, colon, "a colon behind the key");
   } else {
-    colon = toon_find_bare(p, end, ':', ':');
+    colon = toon_scan_any(p, end, d->lines.end, ':', '"', '"');
+    if (colon < end && *colon == '"') colon = toon_find_bare(colon, end, ':', ':');
     if (colon == end) return wrong(d, p, "a colon behind the key");
     *key = trim(p, colon);
   }
@@ -139,10 +184,15 @@ static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *
 
 static toon_status push(toon_decoder *d, frame f, const uint8_t *at) {
   if (d->depth == TOON_MAX_DEPTH) return wrong(d, at, "no more than 2000 levels of nesting");
+  if (!d->frames) {
+    d->frames = d->frames_small;
+    d->frames_cap = TOON_DECODE_FRAMES_SMALL;
+  }
   if (d->depth == d->frames_cap) {
-    uint32_t cap = d->frames_cap ? d->frames_cap * 4 : 16;
-    frame *frames = toon_realloc(d->frames, cap * sizeof *frames);
+    uint32_t cap = d->frames_cap * 4;
+    frame *frames = toon_realloc(d->frames == d->frames_small ? NULL : d->frames, cap * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
+    if (d->frames == d->frames_small) memcpy(frames, d->frames_small, sizeof d->frames_small);
     d->frames = frames;
     d->frames_cap = cap;
   }
@@ -174,23 +224,28 @@ static toon_status content_depth(toon_decoder *d, uint32_t base, uint32_t *depth
 toon_status toon_decode_row(toon_decoder *d, const toon_columns *c, const uint8_t *p, const uint8_t *end,
                             uint8_t delimiter) {
   const uint32_t *ends = toon_columns_ends(c);
+  const uint8_t *text = c->text.ptr, *text_end = text + c->text.cap;
   uint32_t count = toon_columns_count(c), from = 0;
   for (uint32_t i = 0; i < count; i++) {
     if (i) {
       if (p == end) return wrong(d, p, "as many cells as the header has columns");
       p++;
     }
-    TOON_TRY(put(d, (const char *)c->text.ptr + from, ends[i] - from));
+    TOON_TRY(toon_room(&d->w, ends[i] - from));
+    toon_write_near(&d->w, text + from, ends[i] - from, text_end);
     from = ends[i];
-    TOON_TRY(toon_decode_cell(d, &p, end, delimiter));
+    TOON_TRY(put_cell(d, &p, end, delimiter));
   }
   if (p < end) return wrong(d, p, "no more cells than the header has columns");
-  return put(d, (const char *)c->text.ptr + from, c->text.len - from);
+  TOON_TRY(toon_room(&d->w, c->text.len - from));
+  toon_write_near(&d->w, text + from, c->text.len - from, text_end);
+  return TOON_OK;
 }
 
 /* A line at the depth of a table's rows is one if no colon comes before its first delimiter. */
-static bool is_row(const uint8_t *p, const uint8_t *end, uint8_t delimiter) {
-  const uint8_t *q = toon_find_bare(p, end, delimiter, ':');
+static bool is_row(const toon_decoder *d, const uint8_t *p, const uint8_t *end, uint8_t delimiter) {
+  const uint8_t *q = toon_scan_any(p, end, d->lines.end, delimiter, ':', '"');
+  if (q < end && *q == '"') q = toon_find_bare(q, end, delimiter, ':');
   return q == end || *q == delimiter;
 }
 
@@ -214,7 +269,7 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
     toon_line line = d->lines.line;
     at = line.at;
     if (line.depth != depth) return wrong(d, at, "a row, indented by one level");
-    if (!is_row(line.at, line.end, h->delimiter)) break;
+    if (!is_row(d, line.at, line.end, h->delimiter)) break;
     toon_lines_take(&d->lines);
     if (!start) start = line.number;
     if (rows++) TOON_TRY(put_lit(d, ","));
@@ -227,7 +282,7 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
   if (d->strict && more) {
     toon_line *line = &d->lines.line;
     bool item = line->end - line->at >= 2 && line->at[0] == '-' && line->at[1] == ' ';
-    if (line->depth == depth && !item && is_row(line->at, line->end, h->delimiter))
+    if (line->depth == depth && !item && is_row(d, line->at, line->end, h->delimiter))
       return wrong(d, line->at, "no more rows than the header says");
   }
   return put_lit(d, "]");
@@ -267,8 +322,9 @@ static toon_status put_inline(toon_decoder *d, const toon_header *h) {
   const uint8_t *p = h->values.ptr, *end = p + h->values.len;
   uint64_t count = 0;
   for (;; p++) {
-    TOON_TRY(count++ ? put_lit(d, ",") : put_lit(d, "["));
-    TOON_TRY(toon_decode_cell(d, &p, end, h->delimiter));
+    TOON_TRY(toon_room(&d->w, 1));
+    toon_write_byte(&d->w, count++ ? ',' : '[');
+    TOON_TRY(put_cell(d, &p, end, h->delimiter));
     if (p == end) break;
   }
   if (d->strict && count != h->count) return wrong(d, h->values.ptr, "as many values as the header says");
@@ -304,6 +360,14 @@ static toon_status put_rest(toon_decoder *d, toon_slice rest, uint32_t base) {
 /* A field whose key is at depth `base`; it goes into the object on top of the stack. */
 static toon_status put_field(toon_decoder *d, const uint8_t *p, const uint8_t *end, uint32_t base) {
   frame *f = &d->frames[d->depth - 1];
+  toon_slice key, rest;
+  const uint8_t *stop = toon_scan_any(p, end, d->lines.end, ':', '[', '"');
+  if (stop < end && *stop == ':') { /* most lines: no bracket, no quote in front of the colon */
+    key = trim(p, stop);
+    rest = trim(stop + 1, end);
+    TOON_TRY(put_key(d, f, key));
+    return put_rest(d, rest, base);
+  }
   toon_header header;
   bool is_header;
   TOON_TRY(toon_read_header(p, end, &header, &is_header, &d->fault));
@@ -312,7 +376,6 @@ static toon_status put_field(toon_decoder *d, const uint8_t *p, const uint8_t *e
     TOON_TRY(put_key(d, f, header.key));
     return put_array(d, &header, base, p);
   }
-  toon_slice key, rest;
   TOON_TRY(split_line(d, p, end, &key, &rest));
   TOON_TRY(put_key(d, f, key));
   return put_rest(d, rest, base);
@@ -325,7 +388,9 @@ static toon_status put_item(toon_decoder *d, toon_line line, uint32_t depth) {
   size_t len = (size_t)(end - p);
   if (len == 0) return put_lit(d, "{}");
   if (len == 2 && p[0] == '[' && p[1] == ']') return put_lit(d, "[]");
-  if (toon_find_bare(p, end, ':', ':') == end) return toon_decode_token(d, toon_slice_of(p, len));
+  const uint8_t *colon = toon_scan_any(p, end, d->lines.end, ':', '"', '"');
+  if (colon < end && *colon == '"') colon = toon_find_bare(colon, end, ':', ':');
+  if (colon == end) return toon_decode_token(d, toon_slice_of(p, len));
   if (*p == '[') {
     toon_header header;
     bool is_header;
@@ -402,7 +467,7 @@ toon_status toon_decode_member(toon_decoder *d, toon_slice first, uint32_t depth
 }
 
 void toon_decoder_free(toon_decoder *d) {
-  toon_free(d->frames);
+  if (d->frames != d->frames_small) toon_free(d->frames);
   toon_keyset_free(&d->keys);
   toon_columns_free(&d->columns);
 }

@@ -5,15 +5,30 @@
 #include "toon/header.h"
 #include "toon/lines.h"
 
+#define TOON_DECODE_FRAMES_SMALL 8
+
+/* An open container. */
+typedef struct toon_decode_frame {
+  uint64_t count;      /* list: items said */
+  uint64_t items;      /* list: items read */
+  uint32_t base;       /* lines at this depth or above end it (fields: above only) */
+  uint32_t lines;      /* depth its lines have */
+  uint32_t start;      /* list: number of its first line; 0 before */
+  uint32_t keys;       /* fields: where their set begins */
+  bool list, any;      /* any: it has an entry, so the next needs a comma */
+} toon_decode_frame;
+
+/* Set strict, unique, lines and w; the rest is zero. */
 typedef struct toon_decoder {
   toon_lines lines;
   toon_writer w;
   toon_fault fault;
   bool strict, unique; /* unique: refuse keys that come twice */
-  struct toon_decode_frame *frames;
+  toon_decode_frame *frames; /* NULL: in frames_small */
   uint32_t depth, frames_cap;
   toon_keyset keys;
   toon_columns columns;
+  toon_decode_frame frames_small[TOON_DECODE_FRAMES_SMALL];
 } toon_decoder;
 
 /* Write the JSON of what follows a key: `first` is the rest of the key's line, d->lines has the lines after it, and

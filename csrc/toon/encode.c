@@ -54,12 +54,17 @@ static toon_status push(encoder *e, uint32_t index, uint32_t depth, bool list) {
 
 /* ---- pieces of lines ---- */
 
-static inline toon_status put_indent(encoder *e, uint32_t depth) {
-  size_t spaces = (size_t)depth * e->indent_size;
-  TOON_TRY(toon_room(e->w, spaces));
+/* The spaces in front of a line, where there is room. */
+static inline void write_indent(encoder *e, size_t spaces) {
   if (spaces <= 16) memset(e->w->at, ' ', 16);
   else memset(e->w->at, ' ', spaces);
   e->w->at += spaces;
+}
+
+static inline toon_status put_indent(encoder *e, uint32_t depth) {
+  size_t spaces = (size_t)depth * e->indent_size;
+  TOON_TRY(toon_room(e->w, spaces));
+  write_indent(e, spaces);
   return TOON_OK;
 }
 
@@ -87,31 +92,48 @@ static toon_status put_odd_scalar(encoder *e, const toon_node *node) {
   return put_text(e, (const char *)text.ptr, text.len);
 }
 
-static inline toon_status put_scalar(encoder *e, const toon_node *node) {
-  if (node->info & (TOON_NODE_OWN | TOON_NODE_REWRITE)) return put_odd_scalar(e, node);
-  TOON_TRY(toon_room(e->w, node->len));
+/* The bytes of a key or scalar that are written as they stand in the JSON, where there is room. */
+static inline bool stands(const toon_node *node) {
+  return !(node->info & (TOON_NODE_OWN | TOON_NODE_REWRITE)) &&
+         (node->info & (TOON_NODE_KIND | TOON_NODE_QUOTE)) != (TOON_NODE_KEY | TOON_NODE_QUOTE);
+}
+static inline void write_standing(encoder *e, const toon_node *node) {
   toon_write_near(e->w, e->tape->json.ptr + node->at, node->len, e->json_end);
+}
+
+static inline toon_status put_scalar(encoder *e, const toon_node *node) {
+  if (!stands(node)) return put_odd_scalar(e, node);
+  TOON_TRY(toon_room(e->w, node->len));
+  write_standing(e, node);
   return TOON_OK;
 }
 
 static inline toon_status put_cell(encoder *e, const toon_node *node, bool first) {
-  if (!first) {
-    TOON_TRY(toon_room(e->w, 1));
-    toon_write_byte(e->w, e->delimiter);
+  if (!stands(node)) {
+    if (!first) TOON_TRY(put_text(e, (const char *)&e->delimiter, 1));
+    return put_odd_scalar(e, node);
   }
-  return put_scalar(e, node);
+  TOON_TRY(toon_room(e->w, (size_t)node->len + !first));
+  *e->w->at = e->delimiter;
+  e->w->at += !first;
+  write_standing(e, node);
+  return TOON_OK;
 }
 
 /* [N], [N:], with the delimiter if it is not the comma. */
 static toon_status put_length(encoder *e, uint32_t count, bool keyed) {
-  uint8_t text[16], *p = text + sizeof text;
-  *--p = ']';
-  if (e->delimiter != ',') *--p = e->delimiter;
-  if (keyed) *--p = ':';
-  do *--p = (uint8_t)('0' + count % 10);
-  while (count /= 10);
-  *--p = '[';
-  return put_text(e, (const char *)p, (size_t)(text + sizeof text - p));
+  uint32_t digits = 1;
+  for (uint32_t rest = count; rest >= 10; rest /= 10) digits++;
+  TOON_TRY(toon_room(e->w, digits + 2 + keyed + (e->delimiter != ',')));
+  uint8_t *p = e->w->at;
+  *p = '[';
+  for (uint32_t i = digits; i > 0; i--, count /= 10) p[i] = (uint8_t)('0' + count % 10);
+  p += 1 + digits;
+  if (keyed) *p++ = ':';
+  if (e->delimiter != ',') *p++ = e->delimiter;
+  *p++ = ']';
+  e->w->at = p;
+  return TOON_OK;
 }
 
 /* The columns of a table: {a,b{c,d}}. */
@@ -229,9 +251,14 @@ static toon_status put_member(encoder *e, uint32_t index, uint32_t depth) {
 /* A list item. Arrays in lists are never tables. */
 static toon_status put_item(encoder *e, uint32_t index, uint32_t depth) {
   const toon_node *node = &e->tape->nodes[index];
-  TOON_TRY(put_indent(e, depth));
-  if (toon_node_kind(node) == TOON_NODE_OBJECT && node->at == 0) return put_lit(e, "-\n");
-  TOON_TRY(put_lit(e, "- "));
+  size_t spaces = (size_t)depth * e->indent_size;
+  TOON_TRY(toon_room(e->w, spaces + 2));
+  write_indent(e, spaces);
+  if (toon_node_kind(node) == TOON_NODE_OBJECT && node->at == 0) {
+    toon_write(e->w, "-\n", 2);
+    return TOON_OK;
+  }
+  toon_write(e->w, "- ", 2);
   if (toon_node_kind(node) == TOON_NODE_ARRAY) return put_list(e, index, depth);
   if (toon_node_is_scalar(node)) {
     TOON_TRY(put_scalar(e, node));
@@ -252,6 +279,19 @@ static toon_status put_rest(encoder *e) {
     if (f->list) {
       f->at = toon_tape_next(e->tape, entry);
       TOON_TRY(put_item(e, entry, depth));
+      continue;
+    }
+    const toon_node *key = &e->tape->nodes[entry], *value = key + 1;
+    if (toon_node_is_scalar(value) && stands(key) && stands(value)) { /* most fields: one look for room */
+      size_t spaces = e->on_hyphen ? 0 : (size_t)depth * e->indent_size;
+      f->at = entry + 2;
+      e->on_hyphen = false;
+      TOON_TRY(toon_room(e->w, spaces + key->len + 2 + value->len + 1));
+      write_indent(e, spaces);
+      write_standing(e, key);
+      toon_write(e->w, ": ", 2);
+      write_standing(e, value);
+      toon_write_byte(e->w, '\n');
       continue;
     }
     f->at = toon_tape_next(e->tape, entry + 1);

@@ -11,13 +11,13 @@ static toon_status wrong(toon_fault *fault, const uint8_t *at, const char *expec
 }
 
 const uint8_t *toon_closing_quote(const uint8_t *p, const uint8_t *end) {
-  for (p++; (p = toon_scan_any(p, end, '"', '\\', '\\')) < end && *p == '\\'; p = end - p > 2 ? p + 2 : end) {
+  for (p++; (p = toon_scan_any(p, end, end, '"', '\\', '\\')) < end && *p == '\\'; p = end - p > 2 ? p + 2 : end) {
   }
   return p;
 }
 
 const uint8_t *toon_find_bare(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b) {
-  while ((p = toon_scan_any(p, end, a, b, '"')) < end && *p == '"') {
+  while ((p = toon_scan_any(p, end, end, a, b, '"')) < end && *p == '"') {
     p = toon_closing_quote(p, end);
     if (p == end) break;
     p++;

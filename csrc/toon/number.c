@@ -6,20 +6,32 @@
  * Printing is Giulietti's Schubfach: the shortest decimal inside the rounding interval, nearest to the value. */
 #include "toon/number.h"
 
+#include "base/hash.h"
 #include "toon/pow10.h"
+#include "toon/scan.h"
 
 #define MANTISSA_BITS 52
 #define HIDDEN_BIT (1ull << MANTISSA_BITS)
 #define INFINITE_BITS (0x7FFull << MANTISSA_BITS)
 
-static inline bool is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
-
+/* Eight bytes that are all digits. */
+static inline bool are_digits(uint64_t eight) {
+  return ((eight & 0xF0F0F0F0F0F0F0F0u) | ((eight + 0x0606060606060606u) & 0xF0F0F0F0F0F0F0F0u) >> 4) ==
+         0x3333333333333333u;
+}
+/* Their value, the first byte leading. */
+static inline uint64_t value_of_digits(uint64_t eight) {
+  eight -= 0x3030303030303030u;
+  eight = eight * 10 + (eight >> 8); /* pairs in every other byte */
+  return ((eight & 0x000000FF000000FFu) * 0x000F424000000064u + (eight >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u) >>
+         32;
+}
 size_t toon_number_scan(const uint8_t *p, const uint8_t *end, toon_number_form *form) {
   const uint8_t *start = p;
   bool negative = p < end && *p == '-';
   p += negative;
   const uint8_t *whole = p;
-  while (p < end && is_digit(*p)) p++;
+  p = toon_skip_digits(p, end, end);
   size_t whole_len = (size_t)(p - whole);
   if (whole_len == 0 || (whole_len > 1 && *whole == '0')) return 0;
   bool zero = *whole == '0';
@@ -27,7 +39,7 @@ size_t toon_number_scan(const uint8_t *p, const uint8_t *end, toon_number_form *
   if (p == end) return (size_t)(p - start);
   if (*p == '.') {
     const uint8_t *fraction = ++p;
-    while (p < end && is_digit(*p)) p++;
+    p = toon_skip_digits(p, end, end);
     size_t fraction_len = (size_t)(p - fraction);
     if (fraction_len == 0) return 0;
     size_t digits = whole_len + fraction_len;
@@ -43,8 +55,8 @@ size_t toon_number_scan(const uint8_t *p, const uint8_t *end, toon_number_form *
   if (p < end && (*p | 0x20) == 'e') {
     p++;
     if (p < end && (*p == '+' || *p == '-')) p++;
-    if (p == end || !is_digit(*p)) return 0;
-    while (p < end && is_digit(*p)) p++;
+    if (p == end || !toon_is_digit(*p)) return 0;
+    while (p < end && toon_is_digit(*p)) p++;
     *form = TOON_NUMBER_OTHER;
   }
   return (size_t)(p - start);
@@ -56,6 +68,12 @@ static double from_bits(uint64_t bits) {
   double value;
   memcpy(&value, &bits, 8);
   return value;
+}
+
+static uint64_t to_bits(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, 8);
+  return bits;
 }
 
 /* The bits of the double nearest to digits * 10^exponent. */
@@ -153,55 +171,78 @@ static uint64_t nearest_of(uint64_t below, const uint8_t *p, size_t count, int64
   return order > 0 || (order == 0 && (below & 1)) ? below + 1 : below;
 }
 
-double toon_number_value(const uint8_t *token, size_t len) {
+/* A number token taken apart: digits * 10^exponent, with the sign aside. */
+typedef struct decimal {
+  uint64_t digits;      /* the first 19 significant ones */
+  int64_t exponent;     /* of the last significant digit, that is of the last of `count` */
+  size_t count;         /* significant digits, leading zeros aside */
+  const uint8_t *first; /* of them; a point may be among the digits */
+  bool negative, more;  /* more: of the digits from the 801st on, one is not zero */
+  bool exponential;
+} decimal;
+
+/* Read the digits from p on. Returns the place behind them. */
+static inline const uint8_t *read_digits(decimal *d, const uint8_t *p, const uint8_t *end) {
+  if (d->count == 0) {
+    while (p < end && *p == '0') p++;
+    d->first = p;
+  }
+  for (uint64_t eight; end - p >= 8 && d->count <= 11 && are_digits(eight = toon_load64(p)); p += 8) {
+    d->digits = d->digits * 100000000 + value_of_digits(eight);
+    d->count += 8;
+  }
+  for (; p < end && toon_is_digit(*p); p++) {
+    if (d->count < 19) d->digits = d->digits * 10 + (uint64_t)(*p - '0');
+    else if (d->count >= DIGITS_KEPT && *p != '0') d->more = true;
+    d->count++;
+  }
+  return p;
+}
+
+static decimal take_apart(const uint8_t *token, size_t len) {
   const uint8_t *p = token, *end = token + len;
-  uint64_t sign = 0;
-  if (p < end && *p == '-') {
-    sign = 1ull << 63;
-    p++;
+  decimal d = {.negative = *p == '-'};
+  p += d.negative;
+  p = read_digits(&d, p, end);
+  if (p < end && *p == '.') {
+    const uint8_t *fraction = ++p;
+    p = read_digits(&d, p, end);
+    d.exponent = -(int64_t)(p - fraction);
   }
-  uint64_t digits = 0;
-  int64_t exponent = 0; /* of the last digit in `digits` */
-  size_t count = 0, kept = 0;
-  bool point = false, more = false;
-  const uint8_t *first = NULL;
-  for (; p < end; p++) {
-    if (*p == '.') {
-      point = true;
-      continue;
-    }
-    if (!is_digit(*p)) break;
-    if (point) exponent--;
-    if (!first && *p == '0') continue;
-    if (!first) first = p;
-    if (count < 19) digits = digits * 10 + (uint64_t)(*p - '0');
-    if (count < DIGITS_KEPT) kept++;
-    else if (*p != '0') more = true;
-    count++;
-  }
-  int64_t written = 0;
   if (p < end) { /* e */
+    int64_t written = 0;
+    d.exponential = true;
     p++;
     bool minus = *p == '-';
     if (*p == '+' || *p == '-') p++;
     for (; p < end; p++)
       if (written < 1000000000000) written = written * 10 + (*p - '0');
-    if (minus) written = -written;
+    d.exponent += minus ? -written : written;
   }
-  exponent += written;
-  if (count <= 19) {
-    if (digits <= 1ull << 53 && exponent >= -22 && exponent <= 22) { /* both factors are exact doubles */
+  return d;
+}
+
+/* The bits of the nearest double, without the sign. */
+static uint64_t bits_of(const decimal *d) {
+  if (d->count <= 19) {
+    if (d->digits <= 1ull << 53 && d->exponent >= -22 && d->exponent <= 22) { /* both factors are exact doubles */
       static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-      double value = exponent < 0 ? (double)digits / powers[-exponent] : (double)digits * powers[exponent];
-      return sign ? -value : value;
+      double value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent] : (double)d->digits * powers[d->exponent];
+      return to_bits(value);
     }
-    return from_bits(sign | nearest(digits, exponent));
+    return nearest(d->digits, d->exponent);
   }
-  int64_t cut = (int64_t)(count - 19);
-  uint64_t low = nearest(digits, exponent + cut), high = nearest(digits + 1, exponent + cut);
-  if (low != high) low = nearest_of(low, first, kept, exponent + (int64_t)(count - kept), more);
-  return from_bits(sign | low);
+  int64_t cut = (int64_t)(d->count - 19);
+  uint64_t low = nearest(d->digits, d->exponent + cut), high = nearest(d->digits + 1, d->exponent + cut);
+  if (low == high) return low;
+  size_t kept = d->count < DIGITS_KEPT ? d->count : DIGITS_KEPT;
+  return nearest_of(low, d->first, kept, d->exponent + (int64_t)(d->count - kept), d->more);
+}
+
+double toon_number_value(const uint8_t *token, size_t len) {
+  decimal d = take_apart(token, len);
+  return from_bits(bits_of(&d) | (uint64_t)d.negative << 63);
 }
 
 /* ---- printing ---- */
@@ -254,8 +295,7 @@ static void shortest(uint64_t bits, uint64_t *digits, int *exponent) {
 }
 
 size_t toon_number_print(double value, uint8_t out[TOON_NUMBER_TEXT_MAX]) {
-  uint64_t bits, digits;
-  memcpy(&bits, &value, 8);
+  uint64_t bits = to_bits(value), digits;
   uint8_t *p = out;
   if (bits << 1 == 0) {
     *p = '0';
@@ -306,12 +346,20 @@ size_t toon_number_print(double value, uint8_t out[TOON_NUMBER_TEXT_MAX]) {
 }
 
 toon_slice toon_number_text(const uint8_t *token, size_t len, uint8_t scratch[TOON_NUMBER_TEXT_MAX]) {
-  double value = toon_number_value(token, len);
-  uint64_t bits;
-  memcpy(&bits, &value, 8);
-  if ((bits & INFINITE_BITS) == INFINITE_BITS) return TOON_SLICE_LIT("null");
-  bool whole = true;
-  for (size_t i = 0; whole && i < len; i++) whole = token[i] <= '9' && token[i] != '.';
-  if (whole && bits << 1 != 0) return toon_slice_of(token, len);
-  return toon_slice_of(scratch, toon_number_print(value, scratch));
+  decimal d = take_apart(token, len);
+  uint64_t bits = bits_of(&d);
+  if (bits == INFINITE_BITS) return TOON_SLICE_LIT("null");
+  if (bits && !d.exponential) {
+    bool whole = d.exponent == 0;
+    if (whole && !memchr(token, '.', len)) return toon_slice_of(token, len); /* an integer keeps its digits */
+    /* Digits as JavaScript has them are usually the shortest already: then nothing needs to be printed. */
+    int64_t point = (int64_t)d.count + d.exponent;
+    if (d.count <= 17 && point > -6 && point <= 21 && token[len - 1] != '0') {
+      uint64_t digits;
+      int exponent;
+      shortest(bits, &digits, &exponent);
+      if (digits == d.digits && exponent == d.exponent) return toon_slice_of(token, len);
+    }
+  }
+  return toon_slice_of(scratch, toon_number_print(from_bits(bits | (uint64_t)d.negative << 63), scratch));
 }

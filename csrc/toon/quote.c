@@ -83,7 +83,7 @@ static toon_status write_escaped(toon_writer *w, toon_slice text, bool json) {
   TOON_TRY(toon_room(w, text.len + 2));
   toon_write_byte(w, '"');
   while (p < end) {
-    const uint8_t *stop = toon_scan_escape(p, end);
+    const uint8_t *stop = toon_scan_escape(p, end, end);
     TOON_TRY(toon_room(w, (size_t)(stop - p)));
     toon_write(w, p, (size_t)(stop - p));
     p = stop;
@@ -185,7 +185,7 @@ toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer
     toon_write_byte(w, '"');
   }
   for (;;) {
-    const uint8_t *stop = toon_scan_escape(p, end);
+    const uint8_t *stop = toon_scan_escape(p, end, end);
     if (stop == end) return fault_at(fault, open, "a closing quote");
     TOON_TRY(toon_room(w, (size_t)(stop - p) + 1));
     toon_write_near(w, p, (size_t)(stop - p), end);
@@ -223,7 +223,7 @@ toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, si
   text = toon_slice_some(text);
   const uint8_t *p = text.ptr, *end = p + text.len;
   if (text.len && *p == '"') {
-    const uint8_t *stop = toon_scan_escape(p + 1, end);
+    const uint8_t *stop = toon_scan_escape(p + 1, end, end);
     if (stop < end && *stop == '"') {
       *key = toon_slice_of(p + 1, (size_t)(stop - p - 1));
       *token_len = key->len + 2;

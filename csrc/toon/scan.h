@@ -34,7 +34,13 @@ const uint8_t *toon_scan_string_long(const uint8_t *p, const uint8_t *end, uint8
 /* The first of three bytes (they may be equal) in [p, end), else end. */
 const uint8_t *toon_scan_any_long(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b, uint8_t c);
 
-/* What is in a text: bits of TOON_TEXT_HAS_*. */
+/* The first control character, ", \ or delimiter in [p, end), else end. */
+const uint8_t *toon_scan_cell_long(const uint8_t *p, const uint8_t *end, uint8_t delimiter);
+
+/* The functions without _long do the first block in place. `limit` is how far may be read at all: past end, so that
+ * short pieces inside a longer text take one block too. */
+
+/* What is in a text: bits of TOON_HAS_*. */
 enum {
   TOON_HAS_ESCAPE = 1,  /* a byte to be escaped inside quotes */
   TOON_HAS_SPECIAL = 2, /* a byte that asks for quotes (or escapes) */
@@ -59,13 +65,54 @@ static inline __m128i toon_specials128(__m128i x, __m128i delimiter) {
   return _mm_or_si128(_mm_or_si128(open, shut), _mm_or_si128(colon, split));
 }
 
-static inline const uint8_t *toon_scan_escape(const uint8_t *p, const uint8_t *end) {
-  if (end - p >= 16) {
+/* The place of the lowest bit of a block's mask, or end if that is nearer. */
+static inline const uint8_t *toon_at_bit(const uint8_t *p, const uint8_t *end, unsigned mask) {
+  p += __builtin_ctz(mask);
+  return p < end ? p : end;
+}
+
+/* Equality of short pieces; limit is how far b may be read, and a lies in front of b in the same text. */
+static inline bool toon_same_near(const uint8_t *a, const uint8_t *b, size_t n, const uint8_t *limit) {
+  if (n > 16 || limit - b < 16) return memcmp(a, b, n) == 0;
+  unsigned equal = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(toon_load128(a), toon_load128(b)));
+  return (~equal & ((1u << n) - 1)) == 0;
+}
+
+/* Behind the digits at p. Most numbers are short, and a loop has the next one sooner than a block does. */
+static inline const uint8_t *toon_skip_digits(const uint8_t *p, const uint8_t *end, const uint8_t *limit) {
+  for (int i = 0; i < 4; i++, p++)
+    if (p == end || !toon_is_digit(*p)) return p;
+  while (limit - p >= 16) {
+    __m128i x = _mm_sub_epi8(toon_load128(p), _mm_set1_epi8('0'));
+    unsigned other = ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(9)), x));
+    p += __builtin_ctz(other);
+    if (!(other & 0xFFFF)) continue;
+    return p < end ? p : end;
+  }
+  while (p < end && toon_is_digit(*p)) p++;
+  return p;
+}
+
+static inline const uint8_t *toon_scan_escape(const uint8_t *p, const uint8_t *end, const uint8_t *limit) {
+  if (limit - p >= 16) {
     unsigned mask = (unsigned)_mm_movemask_epi8(toon_escapes128(toon_load128(p)));
-    if (mask) return p + __builtin_ctz(mask);
+    if (mask) return toon_at_bit(p, end, mask);
+    if (end - p <= 16) return end;
     p += 16;
   }
   return toon_scan_escape_long(p, end);
+}
+
+static inline const uint8_t *toon_scan_cell(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
+                                            uint8_t delimiter) {
+  if (limit - p >= 16) {
+    __m128i x = toon_load128(p), split = _mm_cmpeq_epi8(x, _mm_set1_epi8((char)delimiter));
+    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(split, toon_escapes128(x)));
+    if (mask) return toon_at_bit(p, end, mask);
+    if (end - p <= 16) return end;
+    p += 16;
+  }
+  return toon_scan_cell_long(p, end, delimiter);
 }
 
 static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter, bool *special) {
@@ -83,13 +130,15 @@ static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *e
   return toon_scan_string_long(p, end, delimiter, special);
 }
 
-static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b, uint8_t c) {
-  if (end - p >= 16) {
+static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t a,
+                                           uint8_t b, uint8_t c) {
+  if (limit - p >= 16) {
     __m128i x = toon_load128(p);
     unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(
         _mm_cmpeq_epi8(x, _mm_set1_epi8((char)a)),
         _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8((char)b)), _mm_cmpeq_epi8(x, _mm_set1_epi8((char)c)))));
-    if (mask) return p + __builtin_ctz(mask);
+    if (mask) return toon_at_bit(p, end, mask);
+    if (end - p <= 16) return end;
     p += 16;
   }
   return toon_scan_any_long(p, end, a, b, c);
@@ -97,9 +146,19 @@ static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end,
 
 #else
 
-#define toon_scan_escape toon_scan_escape_long
+static inline bool toon_same_near(const uint8_t *a, const uint8_t *b, size_t n, const uint8_t *limit) {
+  (void)limit;
+  return memcmp(a, b, n) == 0;
+}
+static inline const uint8_t *toon_skip_digits(const uint8_t *p, const uint8_t *end, const uint8_t *limit) {
+  (void)limit;
+  while (p < end && toon_is_digit(*p)) p++;
+  return p;
+}
+#define toon_scan_escape(p, end, limit) toon_scan_escape_long(p, end)
+#define toon_scan_cell(p, end, limit, delimiter) toon_scan_cell_long(p, end, delimiter)
 #define toon_scan_string toon_scan_string_long
-#define toon_scan_any toon_scan_any_long
+#define toon_scan_any(p, end, limit, a, b, c) toon_scan_any_long(p, end, a, b, c)
 
 #endif
 

@@ -16,6 +16,8 @@ typedef struct frame {
   uint32_t model, model_end; /* next key of the model, 0 if there is none or it is lost; behind its last value */
   uint32_t previous;         /* the object that was its last entry of that kind, as a model for the next; or 0 */
   bool synced;               /* every key so far was the model's */
+  bool object;
+  bool aligned;              /* an object that began with a model */
 } frame;
 
 #define FRAMES_SMALL 16
@@ -26,7 +28,7 @@ typedef struct reader {
   uint8_t delimiter;
   toon_fault fault;
   bool twice; /* some object has a key twice */
-  frame *frames;
+  frame *frames; /* frames[depth] is the innermost; frames[0] stands for what is outside the value */
   uint32_t depth, frames_cap;
   frame frames_small[FRAMES_SMALL];
 } reader;
@@ -80,6 +82,8 @@ static const uint8_t *check_escape(reader *r, const uint8_t *p, bool *plain) {
     wrong(r, p, "four hex digits after \\u");
     return NULL;
   }
+  /* JSON.stringify writes control characters as TOON does, if they have no letter: \u00 and two lower-case digits. */
+  *plain = unit < 0x20 && unit != '\n' && unit != '\r' && unit != '\t' && (p[5] <= '9' || p[5] >= 'a');
   if (unit < 0xD800 || unit > 0xDFFF) return p + 6;
   if (unit <= 0xDBFF && end - p >= 12 && p[6] == '\\' && p[7] == 'u') {
     int low = toon_hex4(p + 8, end);
@@ -94,12 +98,13 @@ static toon_status unescape(toon_tape *tape, const uint8_t *p, const uint8_t *en
   TOON_TRY(toon_buf_reserve(&tape->own, (size_t)(end - p)));
   uint8_t *out = tape->own.ptr + tape->own.len;
   while (p < end) {
-    const uint8_t *stop = memchr(p, '\\', (size_t)(end - p));
-    if (!stop) stop = end;
-    memcpy(out, p, (size_t)(stop - p));
-    out += stop - p;
-    p = stop;
-    if (p == end) break;
+    if (*p != '\\') {
+      const uint8_t *stop = toon_scan_escape(p, end, end);
+      memcpy(out, p, (size_t)(stop - p));
+      out += stop - p;
+      p = stop;
+      continue;
+    }
     switch (p[1]) {
       case 'n': *out++ = '\n'; break;
       case 'r': *out++ = '\r'; break;
@@ -136,7 +141,7 @@ static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *sto
     stop = check_escape(r, stop, &plain);
     if (!stop) return TOON_ESYNTAX;
     own |= !plain;
-    stop = toon_scan_escape(stop, end);
+    stop = toon_scan_escape(stop, end, end);
   }
   *p = stop + 1;
   if (!own) {
@@ -181,14 +186,14 @@ static inline toon_status read_key(reader *r, frame *f, const uint8_t **at) {
   if (f->model) { /* the model's key is probably next: compare instead of scanning */
     const toon_node *key = &tape->nodes[f->model];
     if (f->model < f->model_end && !(key->info & TOON_NODE_OWN) && (size_t)(end - text) > key->len &&
-        text[key->len] == '"' && memcmp(text, r->start + key->at, key->len) == 0) {
+        text[key->len] == '"' && toon_same_near(r->start + key->at, text, key->len, end)) {
       node = (toon_node){(uint32_t)(text - r->start), key->len, key->info};
       p = text + key->len + 1;
       matched = true;
     }
   }
   if (!matched) {
-    const uint8_t *stop = toon_scan_escape(text, end);
+    const uint8_t *stop = toon_scan_escape(text, end, end);
     if (stop == end || *stop != '"') {
       TOON_TRY(read_escaped(r, &p, stop, true, &node));
     } else {
@@ -216,60 +221,66 @@ static inline toon_status read_key(reader *r, frame *f, const uint8_t **at) {
 
 /* The model of an object that begins as the next entry of f; 0 for none. */
 static uint32_t model_of(const toon_tape *tape, const frame *f) {
-  uint32_t model = f->previous;
-  if (toon_node_kind(&tape->nodes[f->node]) == TOON_NODE_OBJECT && tape->nodes[f->node].info & TOON_NODE_ALIGNED)
-    model = f->model ? f->model + 1 : 0;
+  uint32_t model = !f->aligned ? f->previous : f->model ? f->model + 1 : 0;
   const toon_node *node = &tape->nodes[model];
   return model && toon_node_kind(node) == TOON_NODE_OBJECT && !(node->info & TOON_NODE_TWICE) ? model : 0;
 }
 
-/* The entry at `index`, just finished, joins f. */
-static inline void join(const toon_tape *tape, frame *f, uint32_t index) {
-  const toon_node *node = &tape->nodes[index];
-  uint32_t has = 0;
-  bool aligned = toon_node_kind(&tape->nodes[f->node]) == TOON_NODE_OBJECT &&
-                 tape->nodes[f->node].info & TOON_NODE_ALIGNED;
-  if (toon_node_is_scalar(node)) {
-    has = SCALAR;
-    if (aligned && (!f->model || !toon_node_is_scalar(&tape->nodes[f->model + 1]))) has &= ~(uint32_t)TOON_NODE_SAME;
-  } else if (toon_node_kind(node) == TOON_NODE_OBJECT) {
-    if (node->info & TOON_NODE_ROW) has = TOON_NODE_ROWS | TOON_NODE_ROW;
-    if (!aligned && !f->previous) has |= TOON_NODE_SAME; /* the first of its kind */
-    else if (node->info & TOON_NODE_ALIGNED) has |= node->info & TOON_NODE_SAME;
-    f->previous = index;
+/* An entry with the bits `has` joins f. `as_model`: it is made as the model's entry, if f has a model. */
+static inline void join(const toon_tape *tape, frame *f, uint32_t has, bool as_model) {
+  f->count++;
+  if (f->aligned) {
+    if (!as_model) has &= ~(uint32_t)TOON_NODE_SAME;
+    if (f->model) f->model = toon_tape_next(tape, f->model + 1);
   }
   f->common &= has;
-  f->count++;
-  if (f->model) f->model = toon_tape_next(tape, f->model + 1);
 }
 
-static toon_status open_container(reader *r, frame *f, uint32_t kind, const uint8_t *p) {
+static inline void join_scalar(const toon_tape *tape, frame *f) {
+  join(tape, f, SCALAR, f->model && toon_node_is_scalar(&tape->nodes[f->model + 1]));
+}
+
+static void join_container(const toon_tape *tape, frame *f, uint32_t index) {
+  const toon_node *node = &tape->nodes[index];
+  if (toon_node_kind(node) == TOON_NODE_ARRAY) {
+    join(tape, f, 0, false);
+    return;
+  }
+  bool as_model = node->info & TOON_NODE_ALIGNED && node->info & TOON_NODE_SAME;
+  uint32_t has = node->info & TOON_NODE_ROW ? TOON_NODE_ROWS | TOON_NODE_ROW : 0;
+  if (f->aligned || !f->previous || as_model) has |= TOON_NODE_SAME; /* the first is its own measure */
+  f->previous = index;
+  join(tape, f, has, as_model);
+}
+
+static toon_status open_container(reader *r, uint32_t kind, const uint8_t *p) {
   toon_tape *tape = r->tape;
-  uint32_t model = 0;
   if (r->depth == TOON_MAX_DEPTH) return wrong(r, p, "no more than 2000 levels of nesting");
-  if (r->depth == r->frames_cap) {
+  if (r->depth + 1 == r->frames_cap) {
     frame *frames = toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
     if (r->frames == r->frames_small) memcpy(frames, r->frames_small, sizeof r->frames_small);
     r->frames = frames;
     r->frames_cap *= 4;
   }
-  if (r->depth && kind == TOON_NODE_OBJECT) model = model_of(tape, f);
-  r->frames[r->depth++] = *f;
-  *f = (frame){.node = tape->count, .common = TOON_NODE_COMMON, .model = model ? model + 1 : 0, .synced = model != 0};
+  frame *f = &r->frames[r->depth++];
+  uint32_t model = kind == TOON_NODE_OBJECT ? model_of(tape, f) : 0;
+  *++f = (frame){.node = tape->count, .common = TOON_NODE_COMMON, .model = model ? model + 1 : 0, .synced = model != 0,
+               .object = kind == TOON_NODE_OBJECT, .aligned = model != 0};
   if (model) f->model_end = tape->nodes[model].len;
   return push(tape, 0, 0, kind | (model ? TOON_NODE_ALIGNED : 0));
 }
 
-static toon_status close_container(reader *r, frame *f) {
+static toon_status close_container(reader *r) {
   toon_tape *tape = r->tape;
+  frame *f = &r->frames[r->depth--];
   toon_node *node = &tape->nodes[f->node];
   uint32_t index = f->node, common = f->common;
   node->at = f->count;
   node->len = tape->count;
   if (f->count == 0) common &= ~(uint32_t)(TOON_NODE_ROWS | TOON_NODE_ROW);
-  if (toon_node_kind(node) == TOON_NODE_OBJECT) {
-    if (node->info & TOON_NODE_ALIGNED && !(f->synced && f->model == f->model_end)) common &= ~(uint32_t)TOON_NODE_SAME;
+  if (f->object) {
+    if (f->aligned && !(f->synced && f->model == f->model_end)) common &= ~(uint32_t)TOON_NODE_SAME;
     if (!f->synced && f->count > 1) {
       bool unique = true;
       TOON_TRY(toon_tape_unique(tape, index + 1, tape->count, f->count, &unique));
@@ -282,16 +293,14 @@ static toon_status close_container(reader *r, frame *f) {
     common &= ~(uint32_t)TOON_NODE_ROW;
   }
   node->info |= common;
-  *f = r->frames[--r->depth];
-  if (r->depth) join(tape, f, index);
+  join_container(tape, f - 1, index);
   return TOON_OK;
 }
 
 /* ---- values ---- */
 
 static inline toon_status read_number(reader *r, const uint8_t **p, toon_node *node) {
-  const uint8_t *text = *p, *end = r->end, *q = text + (*text == '-'), *digits = q;
-  while (q < end && toon_is_digit(*q)) q++;
+  const uint8_t *text = *p, *end = r->end, *digits = text + (*text == '-'), *q = toon_skip_digits(digits, end, end);
   size_t count = (size_t)(q - digits);
   toon_number_form form = TOON_NUMBER_CANONICAL;
   /* The usual case here: a short integer. */
@@ -318,44 +327,46 @@ static toon_status read_literal(reader *r, const uint8_t **p, toon_node *node) {
 static toon_status read_all(reader *r) {
   toon_tape *tape = r->tape;
   const uint8_t *p = r->start, *end = r->end;
-  frame f = {0};
+  frame *f = r->frames; /* the innermost */
   for (;;) { /* a value comes next */
     p = skip_space(p, end);
     if (p == end) return wrong(r, p, "a value");
     uint8_t c = *p;
     if (c == '{' || c == '[') {
-      TOON_TRY(open_container(r, &f, c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY, p));
+      TOON_TRY(open_container(r, c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY, p));
+      f = &r->frames[r->depth];
       p = skip_space(p + 1, end);
       if (p == end || *p != c + 2) { /* not empty: } is { + 2, and ] is [ + 2 */
-        if (c == '{') TOON_TRY(read_key(r, &f, &p));
+        if (c == '{') TOON_TRY(read_key(r, f, &p));
         continue;
       }
       p++;
-      TOON_TRY(close_container(r, &f));
+      TOON_TRY(close_container(r));
+      f--;
     } else {
       toon_node node;
       if (c == '"') TOON_TRY(read_string(r, &p, &node));
       else if (c == '-' || toon_is_digit(c)) TOON_TRY(read_number(r, &p, &node));
       else TOON_TRY(read_literal(r, &p, &node));
       TOON_TRY(push(tape, node.at, node.len, node.info));
-      if (r->depth) join(tape, &f, tape->count - 1);
+      join_scalar(tape, f);
     }
     for (;;) { /* a value has ended */
       p = skip_space(p, end);
       if (r->depth == 0) return p == end ? TOON_OK : wrong(r, p, "nothing behind the value");
-      bool object = toon_node_kind(&tape->nodes[f.node]) == TOON_NODE_OBJECT;
       if (p < end && *p == ',') {
         p++;
-        if (object) {
+        if (f->object) {
           p = skip_space(p, end);
-          TOON_TRY(read_key(r, &f, &p));
+          TOON_TRY(read_key(r, f, &p));
         }
         break;
       }
-      if (p == end || *p != (object ? '}' : ']'))
-        return wrong(r, p, object ? "a comma or }" : "a comma or ]");
+      if (p == end || *p != (f->object ? '}' : ']'))
+        return wrong(r, p, f->object ? "a comma or }" : "a comma or ]");
       p++;
-      TOON_TRY(close_container(r, &f));
+      TOON_TRY(close_container(r));
+      f--;
     }
   }
 }
@@ -383,9 +394,16 @@ toon_status toon_tape_read(toon_tape *tape, toon_slice json, uint8_t delimiter, 
   tape->json = json;
   tape->own = (toon_buf){0};
   if (json.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the JSON text is longer than 2 GiB");
-  reader r = {.tape = tape, .start = json.ptr, .end = json.ptr + json.len, .delimiter = delimiter};
+  reader r; /* its frames are filled as they are opened */
+  r.tape = tape;
+  r.start = json.ptr;
+  r.end = json.ptr + json.len;
+  r.delimiter = delimiter;
+  r.twice = false;
+  r.depth = 0;
   r.frames = r.frames_small;
   r.frames_cap = FRAMES_SMALL;
+  r.frames[0] = (frame){0};
   toon_status status = read_all(&r);
   if (status == TOON_OK && r.twice) status = toon_tape_rebuild(tape);
   if (r.frames != r.frames_small) toon_free(r.frames);
