@@ -1,0 +1,641 @@
+/* Attacks on the storage engine, each a sequence of events that once broke it. Those that still do are switched off with
+ * `#if 0` and say BUG: compiled, but not run. */
+#include "check.h"
+#include "base/alloc.h"
+#include "os/memfs.h"
+#include "toonstore.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+static toon_slice S(const char *text) { return toon_slice_of(text, strlen(text)); }
+static toon_key K(const char *text) { return toon_user_key(text, strlen(text)); }
+
+static toon_error err;
+#define UNTIL_FIXED(ident) __attribute__((unused)) static void ident(void)
+
+static toon_status open_on(os_vfs *vfs, const char *path, toon_options o, toon_db **db) {
+  o.vfs = vfs;
+  memset(&err, 0, sizeof err);
+  return toon_open(path, &o, db, &err);
+}
+static toon_options tiny(toon_durability durability) {
+  toon_options o = toon_options_default();
+  o.durability = durability;
+  o.segment_size = o.checkpoint_bytes = 4096;
+  return o;
+}
+static toon_status commit_one(toon_db *db, toon_batch *batch, uint64_t *value) {
+  uint64_t ignored;
+  toon_status status = toon_commit(db, batch, &err);
+  if (status == TOON_OK) status = toon_batch_result(batch, 0, value ? value : &ignored, &err);
+  toon_batch_free(batch);
+  return status;
+}
+static toon_status put_with(toon_db *db, toon_key key, toon_slice value, const toon_put_options *options) {
+  toon_batch *batch;
+  TOON_TRY(toon_batch_new(db, &batch, &err));
+  toon_status status = toon_batch_put(batch, key, TOON_INPUT_STRING, value, options, &err);
+  if (status != TOON_OK) {
+    toon_batch_free(batch);
+    return status;
+  }
+  return commit_one(db, batch, NULL);
+}
+static toon_status put(toon_db *db, const char *key, const char *value) { return put_with(db, K(key), S(value), NULL); }
+/* A string of n bytes. */
+static const char *filler(size_t n) {
+  static char text[1 << 20];
+  memset(text, 'x', n);
+  text[n] = 0;
+  return text;
+}
+static bool has(toon_db *db, const char *key) {
+  bool found = false;
+  toon_row row;
+  if (toon_get(db, NULL, K(key), &row, &found, &err) != TOON_OK) return false;
+  if (found) toon_row_release(db, &row);
+  return found;
+}
+/* The file system as the death of the process leaves it now. */
+static os_memfs *killed(os_memfs *fs) { return os_memfs_crash(fs, os_memfs_ops(fs), OS_CRASH_KEEP_ALL, 0); }
+
+/* Fails the n-th call of a kind on a path that contains `fault_path`, and `fault_times` - 1 more. */
+static const char *fault_call, *fault_path;
+static int fault_skip, fault_times, fault_error;
+static int fault(void *ctx, const char *call, const char *path) {
+  (void)ctx;
+  if (strcmp(call, fault_call) != 0 || !strstr(path, fault_path)) return 0;
+  if (fault_skip-- > 0) return 0;
+  return fault_times-- > 0 ? fault_error : 0;
+}
+static void fail(os_memfs *fs, const char *call, const char *path, int skip, int times, int error) {
+  fault_call = call, fault_path = path, fault_skip = skip, fault_times = times, fault_error = error;
+  os_memfs_set_fault(fs, fault, NULL);
+}
+
+/* ---------------------------------------------------------------- an expiry with 19 digits cannot be replayed */
+#if 0 /* BUG: log_rows_next stops at 2^58, so the store never opens again */
+TEST(an_expiry_at_the_end_of_time_can_be_recovered) {
+#else
+UNTIL_FIXED(an_expiry_at_the_end_of_time_can_be_recovered) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  toon_put_options o = {.expires_at = INT64_MAX};
+  toon_status status = put_with(db, K("a"), S("v"), &o); /* TOON_EINVAL would be right too */
+  os_memfs *after = killed(fs);
+  toon_close(db, &err);
+  CHECK_EQ(open_on(os_memfs_vfs(after), "/d", toon_options_default(), &db), TOON_OK);
+  if (err.status == TOON_OK) {
+    CHECK_EQ(has(db, "a"), status == TOON_OK);
+    toon_close(db, &err);
+  } else {
+    fprintf(stderr, "%s %s\n", toon_status_name(err.status), err.message);
+  }
+  os_memfs_free(after);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- the greatest row id makes the ids start anew */
+#if 0 /* BUG: next_row wraps to 0 and rows are overwritten */
+TEST(a_put_to_the_greatest_row_id_does_not_make_row_ids_start_anew) {
+#else
+UNTIL_FIXED(a_put_to_the_greatest_row_id_does_not_make_row_ids_start_anew) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_batch *b;
+  uint64_t id = 99;
+  uint8_t bytes[8];
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  toon_batch_new(db, &b, &err);
+  toon_batch_row_put(b, TOON_INPUT_STRING, S("first"), NULL, &err);
+  CHECK_EQ(commit_one(db, b, &id), TOON_OK);
+  CHECK_EQ(id, 0);
+  put_with(db, toon_row_key(UINT64_MAX, bytes), S("last"), NULL); /* should be refused */
+  toon_batch_new(db, &b, &err);
+  toon_batch_row_put(b, TOON_INPUT_STRING, S("third"), NULL, &err);
+  toon_status status = commit_one(db, b, &id);
+  CHECK(status != TOON_OK || id == 1); /* not 0: that row is "first" */
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- err may be NULL */
+#if 0 /* BUG: engine_poison(engine, NULL) */
+TEST(a_failing_sync_without_an_error_to_fill_does_not_crash) {
+#else
+UNTIL_FIXED(a_failing_sync_without_an_error_to_fill_does_not_crash) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", "v"), TOON_OK);
+  fail(fs, "datasync", "db.toon", 0, 1 << 30, EIO);
+  CHECK_EQ(toon_sync(db, NULL), TOON_EIO);
+  CHECK_EQ(toon_close(db, NULL), TOON_EIO);
+  os_memfs_free(fs);
+}
+#if 0 /* BUG: engine_poison(engine, NULL) */
+TEST(a_failing_sync_in_a_close_without_an_error_to_fill_does_not_crash) {
+#else
+UNTIL_FIXED(a_failing_sync_in_a_close_without_an_error_to_fill_does_not_crash) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", "v"), TOON_OK);
+  fail(fs, "datasync", "db.toon", 0, 1 << 30, EIO);
+  CHECK_EQ(toon_close(db, NULL), TOON_EIO);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- a segment without a group */
+/* A put needs a new segment; the segment is made, the group's own write meets a full disk. */
+static os_memfs *with_an_empty_tail(toon_db **db, bool checkpoint_first) {
+  os_memfs *fs = os_memfs_new();
+  if (open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_COMMIT), db) != TOON_OK) return NULL;
+  CHECK_EQ(put(*db, "a", filler(3000)), TOON_OK);
+  if (checkpoint_first) CHECK_EQ(toon_checkpoint(*db, &err), TOON_OK);
+  fail(fs, "pwrite", "db.1.toon", 1, 1, ENOSPC);
+  CHECK_EQ(put(*db, "b", filler(3000)), TOON_ENOSPC);
+  os_memfs_set_fault(fs, NULL, NULL);
+  return fs;
+}
+#if 0 /* BUG: the clean manifest does not list it: TOON_ECORRUPT */
+TEST(a_store_closed_with_a_segment_that_has_no_group_yet_opens_again) {
+#else
+UNTIL_FIXED(a_store_closed_with_a_segment_that_has_no_group_yet_opens_again) {
+#endif
+  toon_db *db;
+  os_memfs *fs = with_an_empty_tail(&db, true);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  toon_status status = open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_COMMIT), &db);
+  CHECK_EQ(status, TOON_OK);
+  if (status != TOON_OK) fprintf(stderr, "%s %s\n", err.message, err.path);
+  if (status == TOON_OK) {
+    CHECK(has(db, "a"));
+    toon_close(db, &err);
+  }
+  os_memfs_free(fs);
+}
+#if 0 /* BUG: the segment without a group ends the replay: acknowledged, cut */
+TEST(a_commit_larger_than_a_segment_behind_one_without_a_group_is_kept) {
+#else
+UNTIL_FIXED(a_commit_larger_than_a_segment_behind_one_without_a_group_is_kept) {
+#endif
+  toon_db *db;
+  os_memfs *fs = with_an_empty_tail(&db, false);
+  CHECK_EQ(put(db, "big", filler(9000)), TOON_OK);
+  CHECK(has(db, "big"));
+  os_memfs *after = killed(fs);
+  toon_close(db, &err);
+  toon_status status = open_on(os_memfs_vfs(after), "/d", tiny(TOON_DURABLE_COMMIT), &db);
+  CHECK_EQ(status, TOON_OK);
+  if (status == TOON_OK) {
+    CHECK(has(db, "a"));
+    CHECK(has(db, "big"));
+    toon_close(db, &err);
+  }
+  os_memfs_free(after);
+  os_memfs_free(fs);
+}
+#if 0 /* BUG: the segment without a group is taken for damage */
+TEST(commits_behind_a_segment_without_a_group_are_not_corruption) {
+#else
+UNTIL_FIXED(commits_behind_a_segment_without_a_group_are_not_corruption) {
+#endif
+  toon_db *db;
+  os_memfs *fs = with_an_empty_tail(&db, false);
+  CHECK_EQ(put(db, "big", filler(9000)), TOON_OK);
+  CHECK_EQ(put(db, "c", "v"), TOON_OK);
+  os_memfs *after = killed(fs);
+  toon_close(db, &err);
+  toon_status status = open_on(os_memfs_vfs(after), "/d", tiny(TOON_DURABLE_COMMIT), &db);
+  CHECK_EQ(status, TOON_OK);
+  if (status != TOON_OK) fprintf(stderr, "%s %s\n", err.message, err.path);
+  if (status == TOON_OK) {
+    CHECK(has(db, "a") && has(db, "big") && has(db, "c"));
+    toon_close(db, &err);
+  }
+  os_memfs_free(after);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- the disk fills up while the log is padded */
+#if 0 /* BUG: padded is too small, trim does nothing, clean is a lie */
+TEST(a_disk_that_fills_up_during_padding_leaves_a_store_that_opens) {
+#else
+UNTIL_FIXED(a_disk_that_fills_up_during_padding_leaves_a_store_that_opens) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  toon_close(db, &err);
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  fail(fs, "pwrite", "db.toon", 1, 1, OS_FAULT_SHORT); /* 0: the manifest has another name; the group, then padding */
+  CHECK_EQ(put(db, "a", "v"), TOON_OK);
+  CHECK(fault_times == 0);
+  os_memfs_set_fault(fs, NULL, NULL);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  toon_status status = open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db);
+  CHECK_EQ(status, TOON_OK);
+  if (status != TOON_OK) fprintf(stderr, "%s %s\n", err.message, err.path);
+  if (status == TOON_OK) {
+    CHECK(has(db, "a"));
+    toon_close(db, &err);
+  }
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- the leader reads keys of batches that are gone */
+#if 0 /* BUG: pending_rewind reads freed keys */
+TEST(a_large_batch_with_conditions_may_be_freed_after_its_commit) {
+#else
+UNTIL_FIXED(a_large_batch_with_conditions_may_be_freed_after_its_commit) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_batch *b;
+  toon_put_options absent = {.conditions = TOON_IF_ABSENT};
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  toon_batch_new(db, &b, &err);
+  char key[16];
+  for (int i = 0; i < 20; i++) {
+    snprintf(key, sizeof key, "k%d", i);
+    toon_batch_put(b, K(key), TOON_INPUT_STRING, S(filler(500000)), &absent, &err);
+  }
+  CHECK_EQ(toon_commit(db, b, &err), TOON_OK);
+  toon_batch_free(b); /* too large to be kept: its memory goes back to the system */
+  CHECK_EQ(put(db, "next", "v"), TOON_OK);
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- frames count as live bytes for ever */
+#if 0 /* BUG: frames count as live bytes */
+TEST(updating_one_small_row_for_long_does_not_fill_the_store) {
+#else
+UNTIL_FIXED(updating_one_small_row_for_long_does_not_fill_the_store) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  o.max_db_size = 20000;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  int i = 0;
+  while (i < 3000 && put(db, "counter", "1") == TOON_OK) i++;
+  CHECK_EQ(i, 3000);
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- a full store lets rows be replaced by equal ones */
+#if 0 /* BUG: the row replaced still counts */
+TEST(a_row_of_a_full_store_can_be_replaced_by_one_of_its_size) {
+#else
+UNTIL_FIXED(a_row_of_a_full_store_can_be_replaced_by_one_of_its_size) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  o.max_db_size = 100000;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", filler(60000)), TOON_OK);
+  CHECK_EQ(put(db, "a", filler(60000)), TOON_OK);
+  toon_close(db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- whoever leads is kept leading */
+typedef struct busy {
+  toon_db *db;
+  _Atomic bool stop;
+} busy;
+static int slow_sync(void *ctx, const char *call, const char *path) {
+  (void)ctx, (void)path;
+  if (strcmp(call, "datasync") == 0) usleep(500);
+  return 0;
+}
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+static _Atomic bool *alarm_stop;
+static void *stop_later(void *arg) {
+  (void)arg;
+  usleep(300000);
+  *alarm_stop = true;
+  return NULL;
+}
+/* As Node does it: one thread submits and does not wait, a pool thread leads when asked to. */
+typedef struct stream {
+  toon_db *db;
+  _Atomic bool stop, lead;
+  _Atomic int flying;
+} stream;
+static void landed(void *ctx, toon_batch *batch) {
+  stream *s = ctx;
+  toon_batch_free(batch);
+  s->flying--;
+}
+static void *pool(void *arg) {
+  stream *s = arg;
+  while (!s->stop || s->flying)
+    if (s->lead) {
+      s->lead = false;
+      toon_lead(s->db);
+    } else {
+      usleep(20);
+    }
+  return NULL;
+}
+static void *submitter(void *arg) {
+  stream *s = arg;
+  toon_error e;
+  while (!s->stop) {
+    if (s->flying >= 64) {
+      usleep(20);
+      continue;
+    }
+    toon_batch *b;
+    bool lead;
+    if (toon_batch_new(s->db, &b, &e) != TOON_OK) break;
+    toon_batch_put(b, K("k"), TOON_INPUT_STRING, S("v"), NULL, &e);
+    s->flying++;
+    if (toon_submit(s->db, b, landed, s, &lead, &e) != TOON_OK) break;
+    if (lead) s->lead = true;
+    usleep(50);
+  }
+  return NULL;
+}
+#if 0 /* BUG: who leads is kept leading */
+TEST(a_commit_returns_although_others_go_on_committing) {
+#else
+UNTIL_FIXED(a_commit_returns_although_others_go_on_committing) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  stream s = {0};
+  pthread_t threads[2];
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &s.db) == TOON_OK);
+  os_memfs_set_fault(fs, slow_sync, NULL);
+  double worst = 0, begin = seconds();
+  pthread_create(&threads[0], NULL, pool, &s);
+  for (int i = 0; i < 20 && seconds() - begin < 2; i++) {
+    /* The writer finds nobody leading; the stream begins while it is in its sync. */
+    s.stop = false;
+    pthread_create(&threads[1], NULL, submitter, &s);
+    double start = seconds();
+    _Atomic bool *stop = &s.stop;
+    toon_batch *b;
+    if (toon_batch_new(s.db, &b, &err) != TOON_OK) break;
+    toon_batch_put(b, K("sync"), TOON_INPUT_STRING, S("v"), NULL, &err);
+    alarm_stop = stop;
+    pthread_t stopper;
+    pthread_create(&stopper, NULL, stop_later, NULL); /* the stream ends after 300 ms: else this might never */
+    toon_commit(s.db, b, &err);
+    if (seconds() - start > worst) worst = seconds() - start;
+    toon_batch_free(b);
+    s.stop = true;
+    pthread_join(threads[1], NULL);
+    pthread_join(stopper, NULL);
+  }
+  s.stop = true;
+  pthread_join(threads[0], NULL);
+  CHECK(worst < 0.1); /* a sync takes half a millisecond */
+  if (worst >= 0.1) fprintf(stderr, "a commit took %.3f s\n", worst);
+  toon_close(s.db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- counting while others write */
+static void *inserter(void *arg) {
+  busy *s = arg;
+  toon_error e;
+  char key[64];
+  for (uint64_t n = 0; !s->stop; n++) {
+    toon_batch *b;
+    if (toon_batch_new(s->db, &b, &e) != TOON_OK) break;
+    for (int i = 0; i < 4; i++) {
+      snprintf(key, sizeof key, "%p/%llu/%d", (void *)&e, (unsigned long long)n, i);
+      toon_batch_put(b, K(key), TOON_INPUT_STRING, S("v"), NULL, &e);
+    }
+    toon_commit(s->db, b, &e);
+    toon_batch_free(b);
+  }
+  return NULL;
+}
+TEST(counting_ends_although_others_write) {
+  os_memfs *fs = os_memfs_new();
+  busy s = {0};
+  pthread_t threads[2];
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &s.db) == TOON_OK);
+  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, inserter, &s);
+  double worst = 0;
+  uint64_t n;
+  for (int i = 0; i < 50; i++) {
+    double start = seconds();
+    CHECK_EQ(toon_size(s.db, 0, &n, &err), TOON_OK);
+    if (seconds() - start > worst) worst = seconds() - start;
+    usleep(5000);
+  }
+  s.stop = true;
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  CHECK(worst < 0.5);
+  if (worst > 0.1) fprintf(stderr, "toon_size took %.3f s\n", worst);
+  toon_close(s.db, &err);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- a manifest whose directory sync fails */
+#if 0 /* BUG: the manifest is in place, its run is unlinked */
+TEST(a_failed_directory_sync_behind_a_manifest_leaves_its_runs) {
+#else
+UNTIL_FIXED(a_failed_directory_sync_behind_a_manifest_leaves_its_runs) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", "v"), TOON_OK);
+  fail(fs, "dirsync", "/d", 2, 1, EIO); /* the run's, the temporary manifest's, the one behind the rename */
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_EIO);
+  os_memfs *after = killed(fs);
+  os_memfs_set_fault(fs, NULL, NULL);
+  toon_close(db, &err);
+  REQUIRE(open_on(os_memfs_vfs(after), "/d", toon_options_default(), &db) == TOON_OK);
+  CHECK(has(db, "a"));
+  toon_buf json = {0};
+  toon_stats(db, &json, &err);
+  toon_buf_byte(&json, 0);
+  CHECK(strstr((char *)json.ptr, "\"rebuilt\":false") != NULL);
+  toon_buf_free(&json);
+  toon_close(db, &err);
+  os_memfs_free(after);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- a lost segment, found out only by its gap */
+#if 0 /* BUG: a rebuild allows gaps behind the manifest as well */
+TEST(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
+#else
+UNTIL_FIXED(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  os_vfs *vfs = os_memfs_vfs(fs);
+  toon_db *db;
+  toon_options o = tiny(TOON_DURABLE_COMMIT);
+  o.checkpoint_bytes = 1 << 30;
+  REQUIRE(open_on(vfs, "/d", o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", filler(3000)), TOON_OK);
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  CHECK_EQ(put(db, "b", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "c", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "d", filler(3000)), TOON_OK);
+  os_memfs *after = killed(fs);
+  toon_close(db, &err);
+  vfs = os_memfs_vfs(after);
+  CHECK_EQ(vfs->unlink(vfs, "/d/db.2.toon"), 0);
+  os_memfs *twice = killed(after);
+  CHECK_EQ(open_on(vfs, "/d", o, &db), TOON_ECORRUPT);
+  if (err.status == TOON_OK) toon_close(db, &err);
+  vfs = os_memfs_vfs(twice);
+  for (int i = 1; i < 4; i++) {
+    char path[32];
+    snprintf(path, sizeof path, "/d/db.toon.idx-%d", i);
+    vfs->unlink(vfs, path);
+  }
+  toon_status status = open_on(vfs, "/d", o, &db);
+  CHECK_EQ(status, TOON_ECORRUPT);
+  if (status == TOON_OK) {
+    fprintf(stderr, "opened: a %d b %d c %d d %d\n", has(db, "a"), has(db, "b"), has(db, "c"), has(db, "d"));
+    toon_close(db, &err);
+  }
+  os_memfs_free(after);
+  os_memfs_free(twice);
+  os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- chdir */
+#if 0 /* BUG: the path is kept as given */
+TEST(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves) {
+#else
+UNTIL_FIXED(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves) {
+#endif
+  char base[] = "/tmp/toon-attack-XXXXXX", before[1024], path[1100];
+  toon_db *db;
+  REQUIRE(getcwd(before, sizeof before) && mkdtemp(base) && chdir(base) == 0);
+  toon_options o = tiny(TOON_DURABLE_COMMIT);
+  REQUIRE(open_on(NULL, "store", o, &db) == TOON_OK);
+  CHECK_EQ(chdir(before), 0);
+  CHECK_EQ(put(db, "a", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "b", filler(3000)), TOON_OK); /* a roll */
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  if (err.status) fprintf(stderr, "%s %s\n", err.message, err.path);
+  snprintf(path, sizeof path, "%s/store", base);
+  if (open_on(NULL, path, o, &db) == TOON_OK) {
+    CHECK(has(db, "b"));
+    toon_close(db, &err);
+  } else CHECK(!"opens");
+  snprintf(path, sizeof path, "rm -rf %s", base);
+  CHECK_EQ(system(path), 0);
+}
+
+/* ---------------------------------------------------------------- repair and a backup by hard links */
+#if 0 /* BUG: only the last segment is unshared */
+TEST(repair_does_not_cut_a_segment_that_a_backup_shares) {
+#else
+UNTIL_FIXED(repair_does_not_cut_a_segment_that_a_backup_shares) {
+#endif
+  char base[] = "/tmp/toon-attack-XXXXXX", path[200], other[200];
+  toon_db *db;
+  REQUIRE(mkdtemp(base));
+  toon_options o = tiny(TOON_DURABLE_COMMIT);
+  char dir[100];
+  snprintf(dir, sizeof dir, "%s/store", base);
+  REQUIRE(open_on(NULL, dir, o, &db) == TOON_OK);
+  char key[16];
+  for (int i = 0; i < 12; i++) {
+    snprintf(key, sizeof key, "k%d", i);
+    CHECK_EQ(put(db, key, filler(1000)), TOON_OK);
+  }
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  snprintf(path, sizeof path, "%s/db.1.toon", dir);
+  snprintf(other, sizeof other, "%s/backup.1.toon", base);
+  REQUIRE(link(path, other) == 0);
+  FILE *f = fopen(path, "r+b");
+  REQUIRE(f);
+  fseek(f, 0, SEEK_END);
+  long before = ftell(f);
+  fseek(f, 2000, SEEK_SET);
+  fputc('#', f);
+  fclose(f);
+  snprintf(path, sizeof path, "%s/metadata.toon", dir);
+  unlink(path); /* so that the whole log is replayed */
+  o.repair = true;
+  CHECK_EQ(open_on(NULL, dir, o, &db), TOON_OK);
+  if (err.status == TOON_OK) toon_close(db, &err);
+  f = fopen(other, "rb");
+  fseek(f, 0, SEEK_END);
+  CHECK_EQ(ftell(f), before);
+  fclose(f);
+  snprintf(path, sizeof path, "rm -rf %s", base);
+  CHECK_EQ(system(path), 0);
+}
+
+/* ---------------------------------------------------------------- a held row and the background thread */
+typedef struct held {
+  toon_db *db;
+  _Atomic int done;
+} held;
+static void *checkpointer(void *arg) {
+  held *h = arg;
+  toon_error e;
+  for (int i = 0; i < 3; i++) {
+    toon_batch *b;
+    if (toon_batch_new(h->db, &b, &e) != TOON_OK) break;
+    toon_batch_put(b, K("k"), TOON_INPUT_STRING, S("v"), NULL, &e);
+    toon_commit(h->db, b, &e);
+    toon_batch_free(b);
+    toon_checkpoint(h->db, &e);
+    h->done++;
+  }
+  return NULL;
+}
+#if 0 /* BUG: guard_synchronize stops the background thread */
+TEST(checkpoints_go_on_while_somebody_holds_a_row) {
+#else
+UNTIL_FIXED(checkpoints_go_on_while_somebody_holds_a_row) {
+#endif
+  os_memfs *fs = os_memfs_new();
+  held h = {0};
+  pthread_t thread;
+  toon_row row;
+  bool found;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &h.db) == TOON_OK);
+  CHECK_EQ(put(h.db, "a", "v"), TOON_OK);
+  CHECK_EQ(toon_get(h.db, NULL, K("a"), &row, &found, &err), TOON_OK);
+  pthread_create(&thread, NULL, checkpointer, &h);
+  for (int i = 0; i < 100 && h.done < 3; i++) usleep(10000);
+  CHECK_EQ(h.done, 3);
+  toon_row_release(h.db, &row);
+  pthread_join(thread, NULL);
+  toon_close(h.db, &err);
+  os_memfs_free(fs);
+}
+
+TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
+
+CHECK_MAIN
