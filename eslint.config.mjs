@@ -3,7 +3,7 @@ import stylistic from '@stylistic/eslint-plugin'
 const node = Object.fromEntries([
   'require', 'module', 'exports', '__dirname', '__filename', 'process', 'Buffer', 'console', 'URL', 'URLSearchParams', 'setTimeout',
   'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'queueMicrotask', 'performance', 'AbortController',
-  'AbortSignal', 'TextEncoder', 'TextDecoder', 'structuredClone', 'global', 'gc'
+  'AbortSignal', 'EventTarget', 'TextEncoder', 'TextDecoder', 'structuredClone', 'global', 'gc'
 ].map(name => [name, 'readonly']))
 
 export default [

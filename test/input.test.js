@@ -41,9 +41,9 @@ describe('wrong arguments', () => {
       assert.throws(() => db.putSync(key, 1), TYPE)
       assert.throws(() => db.getMany([key]), TYPE)
     }
-    for (const keys of ['a', null, undefined, 5, {}, new Set(['a'])]) {
-      assert.throws(() => db.getMany(keys), TYPE)
-      assert.throws(() => db.hasMany(keys), TYPE)
+    for (const list of ['a', null, undefined, 5, {}, new Set(['a'])]) {
+      assert.throws(() => db.getMany(list), TYPE)
+      assert.throws(() => db.hasMany(list), TYPE)
     }
   })
 
@@ -324,16 +324,15 @@ describe('wrong directories and files', () => {
   })
 
   it('a run that is damaged, cut or gone is made again from the log, or reported', async () => {
-    const name = '.idx-'
     for (const harm of [file => flip(file, 30), file => flip(file, -3), file => fs.truncateSync(file, 40), file => fs.truncateSync(file, 0), fs.unlinkSync]) {
       const dir = await filled()
-      const run = fs.readdirSync(dir).find(file => file.includes(name))
-      harm(path.join(dir, run))
+      const indexed = fs.readdirSync(dir).find(file => file.includes('.idx-'))
+      harm(path.join(dir, indexed))
       try {
         await checkAll(dir)
       } catch (err) {
         assert.equal(err.code, 'TOON_ECORRUPT', err.stack)
-        assert.equal(err.path, path.join(dir, run))
+        assert.equal(err.path, path.join(dir, indexed))
       }
       await checkAll(dir)
     }
