@@ -150,6 +150,8 @@ async function main () {
   heading(`Done. The store stays in ./${DIRECTORY}: open db.toon with any editor.`)
 }
 
+process.stdout.on('error', err => process.exit(err.code === 'EPIPE' ? 0 : 1)) // as with `| head`
+
 main().catch(err => {
   console.error(err instanceof Refusal ? `toonstore tour: ${err.message}` : err)
   process.exitCode = 1

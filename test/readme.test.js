@@ -1,0 +1,63 @@
+'use strict'
+// The README keeps its word: its example runs, prints what it says, and leaves the file that it shows.
+
+const assert = require('node:assert')
+const fs = require('node:fs')
+const path = require('node:path')
+const { spawnSync } = require('node:child_process')
+const { setup } = require('./support')
+
+const root = path.join(__dirname, '..')
+const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8')
+const block = language => readme.match(new RegExp('^```' + language + '\\n([^]*?)^```', 'm'))[1]
+
+describe('README', () => {
+  const { folder } = setup()
+
+  it('has an example that prints what it says and leaves the file that is shown', () => {
+    const dir = folder()
+    fs.mkdirSync(path.join(dir, 'node_modules'))
+    fs.symlinkSync(root, path.join(dir, 'node_modules', 'toonstore'))
+    fs.writeFileSync(path.join(dir, 'example.mjs'), block('js'))
+    const run = spawnSync(process.execPath, ['example.mjs'], { cwd: dir, encoding: 'utf8', timeout: 30000 })
+    assert.strictEqual(run.stderr, '')
+    assert.strictEqual(run.stdout, block('text'))
+    const file = fs.readFileSync(path.join(dir, 'data', 'db.toon')).subarray(16).toString()
+    const withoutChecksums = text => text.replace(/^(# commit .*) [0-9a-f]{8}$/gm, '$1')
+    assert.strictEqual(withoutChecksums(file), withoutChecksums(block('toon')))
+  })
+
+  it('names files that exist', () => {
+    for (const [, target] of readme.matchAll(/\]\(([^)#:]+)\)/g)) {
+      if (target === 'bench/results.md') continue // written by npm run bench
+      assert(fs.existsSync(path.join(root, target)), target)
+    }
+  })
+})
+
+describe('the tour', () => {
+  const { folder } = setup()
+  const tour = cwd => spawnSync(process.execPath, [path.join(root, 'lib', 'cli', 'tour.js')], { cwd, encoding: 'utf8', timeout: 30000 })
+
+  it('runs, and runs again over what it has left', () => {
+    const dir = folder()
+    for (let i = 0; i < 2; i++) {
+      const { status, stdout, stderr } = tour(dir)
+      assert.strictEqual(stderr, '')
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /all deeply equal/)
+      assert.match(stdout, /packages\[\d+\]\{name,version,license\}:/)
+    }
+  })
+
+  it('leaves a directory alone that it has not made', () => {
+    const dir = folder()
+    const mine = path.join(dir, 'toonstore-tour', 'mine.txt')
+    fs.mkdirSync(path.dirname(mine))
+    fs.writeFileSync(mine, 'keep me')
+    const { status, stderr } = tour(dir)
+    assert.strictEqual(status, 1)
+    assert.match(stderr, /no tour has made/)
+    assert.strictEqual(fs.readFileSync(mine, 'utf8'), 'keep me')
+  })
+})
