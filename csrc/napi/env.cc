@@ -71,6 +71,7 @@ void finalize(napi_env, void *data, void *) {
   Env *e = static_cast<Env *>(data);
   toon_buf_free(&e->units);
   toon_buf_free(&e->text);
+  toon_buf_free(&e->keys);
   delete e;
 }
 

@@ -158,6 +158,7 @@ struct Env {
   uint8_t key_bytes[3 * (TOON_KEY_MAX + 2)];
   toon_buf units = {}; /* UTF-16 */
   toon_buf text = {};
+  toon_buf keys = {}; /* of one call */
 };
 
 /* Set up the Env of `env`, with its mailbox and hooks. nullptr with an exception pending. */

@@ -72,13 +72,11 @@ napi_value collect(Env *e, size_t count, napi_value *values) {
 } // namespace
 
 /* One of many reads, at one moment. False with an exception pending. */
-static bool read_one(Env *e, Store *store, const Moment &moment, napi_value given, int mode, napi_value *out,
+static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, int mode, napi_value *out,
                      uint8_t *kind) {
-  toon_key key;
   toon_row row;
   toon_error err;
   bool found;
-  if (!read_key(e, given, &key)) return false;
   toon_status status = mode == MODE_EXISTS ? toon_has(store->db, moment.snapshot, key, &found, &err)
                                            : toon_get(store->db, moment.snapshot, key, &row, &found, &err);
   if (status == TOON_OK && mode == MODE_EXISTS) {
@@ -108,8 +106,20 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   Moment moment;
   size_t count = c.argc < 2 ? 0 : c.argc - 2;
   if (count > 1 && toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  toon_key keys[ROWS_PER_CALL];
+  c.e->keys.len = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!read_key(c.e, c[i + 2], &keys[i])) return nullptr;
+    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK) return fail(c.e, TOON_ENOMEM, nullptr);
+  }
+  size_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    keys[i].ptr = c.e->keys.ptr + at;
+    at += keys[i].len;
+    toon_prefetch(store->db, keys[i]);
+  }
   for (size_t i = 0; i < count; i++) /* value i takes the place of argument i, which was read before */
-    if (!read_one(c.e, store, moment, c[i + 2], mode, &c.argv[i], &c.e->shared->kinds[i])) return nullptr;
+    if (!read_one(c.e, store, moment, keys[i], mode, &c.argv[i], &c.e->shared->kinds[i])) return nullptr;
   return collect(c.e, count, c.argv);
 }
 
@@ -131,9 +141,10 @@ napi_value js_getLong(napi_env env, napi_callback_info info) {
   if (toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
   for (uint32_t i = 0; i < count; i++) {
     napi_handle_scope scope;
-    napi_value key, value;
+    napi_value given, value;
+    toon_key key;
     if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
-    bool ok = napi_get_element(env, c[2], i, &key) == napi_ok &&
+    bool ok = napi_get_element(env, c[2], i, &given) == napi_ok && read_key(c.e, given, &key) &&
               read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i) &&
               napi_set_element(env, c[3], i, value) == napi_ok;
     napi_close_handle_scope(env, scope);
