@@ -46,7 +46,7 @@ typedef struct toon_options {
   uint64_t max_txn_size;      /* bytes of log text of one atomic member, up to 1 GiB; default 64 MiB */
   uint64_t segment_size;      /* bytes of a log segment, 4 KiB to 1 GiB; default 64 MiB */
   uint64_t checkpoint_bytes;  /* bytes of log between checkpoints, 4 KiB to 1 GiB; default 32 MiB */
-  uint64_t ttl_ms;            /* default time to live of puts, 0 = none */
+  uint64_t ttl_ms;            /* default time to live of puts, up to 10^12; 0 = none */
   bool read_only;             /* no lock, no writes: the store as it is at the open */
   bool repair;                /* cut damage away instead of refusing to open; what was cut is in the statistics */
   bool create_if_missing;     /* default true */
@@ -82,7 +82,7 @@ typedef enum toon_input {
 enum { TOON_IF_ABSENT = 1, TOON_IF_PRESENT = 2, TOON_IF_VERSION = 4 };
 
 typedef struct toon_put_options {
-  int64_t expires_at; /* ms since 1970; 0: the store's ttl_ms if there is one, else never */
+  int64_t expires_at; /* ms since 1970, up to 2^53 - 1; 0: the store's ttl_ms if there is one, else never */
   uint32_t conditions; /* TOON_IF_*; a condition that does not hold makes the member's value 0 and writes nothing */
   uint64_t version;    /* with TOON_IF_VERSION: the sequence the row must have; 0 = must be absent */
 } toon_put_options;
@@ -202,7 +202,7 @@ toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), 
 toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
 /* Milliseconds since 1970 by the engine's clock, which never runs back. */
 int64_t toon_now(toon_db *db);
-/* The directory, as given to the first open. Borrowed until close. */
+/* The absolute path of the directory. Borrowed until close. */
 const char *toon_directory(const toon_db *db);
 
 #ifdef __cplusplus

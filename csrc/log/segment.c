@@ -54,6 +54,7 @@ static toon_status segment_new(os_vfs *vfs, const char *directory, uint32_t id, 
   segment->id = id;
   segment->path = (char *)path.ptr;
   atomic_init(&segment->refs, 1);
+  atomic_init(&segment->overhead, LOG_HEADER_SIZE);
   *out = segment;
   return TOON_OK;
 }
@@ -195,8 +196,9 @@ static void extend(log_segment *segment, uint64_t need, size_t pad) {
   memset(newlines, '\n', step);
   while (from < want) {
     size_t n = want - from < step ? (size_t)(want - from) : step;
-    if (segment->vfs->pwrite(segment->vfs, segment->file, newlines, n, from)) break;
-    from += n;
+    bool failed = segment->vfs->pwrite(segment->vfs, segment->file, newlines, n, from);
+    from += n; /* a part may have been written: what is recorded is never less than the file */
+    if (failed) break;
   }
   toon_free(newlines);
   segment->padded = from;
@@ -216,6 +218,14 @@ toon_status log_segment_write(log_segment *segment, toon_slice group, size_t pad
     segment->padded = end;
     if (pad) extend(segment, end, pad);
   }
+  return TOON_OK;
+}
+
+toon_status log_segment_remap(log_segment *segment, size_t map_len, toon_error *err) {
+  const uint8_t *old = segment->map;
+  size_t old_len = segment->map_len;
+  TOON_TRY(map_segment(segment, map_len, err));
+  segment->vfs->unmap(segment->vfs, old, old_len);
   return TOON_OK;
 }
 

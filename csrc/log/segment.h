@@ -25,6 +25,7 @@ typedef struct log_segment {
   uint32_t last_crc;       /* CRC of the last frame */
   /* Bytes of rows here that newer ones made dead: known to the manifest, and by the frozen and the active delta. */
   _Atomic uint64_t dead, dead_frozen, dead_active;
+  _Atomic uint64_t overhead; /* bytes that are no rows: header and frames */
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
   _Atomic bool damaged; /* compaction has met a damaged row or group and leaves the segment alone */
@@ -67,6 +68,8 @@ toon_status log_segment_write(log_segment *segment, toon_slice group, size_t pad
 static inline void log_segment_publish(log_segment *segment, uint64_t length) {
   atomic_store_explicit(&segment->length, length, memory_order_release);
 }
+/* Map room for map_len bytes instead, in a segment that holds no group yet. */
+toon_status log_segment_remap(log_segment *segment, size_t map_len, toon_error *err);
 toon_status log_segment_sync(log_segment *segment, toon_error *err);
 /* Cut the file to `length`, which must be the published length or less than was ever published. */
 toon_status log_segment_trim(log_segment *segment, uint64_t length, toon_error *err);

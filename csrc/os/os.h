@@ -63,6 +63,8 @@ struct os_vfs {
 /* The real one; a static object, always the same. */
 os_vfs *os_posix(void);
 
+/* The path made absolute by the current directory; links are not followed. *out is freed with toon_free. */
+int os_absolute_path(const char *path, char **out);
 /* Size of a page of memory. */
 size_t os_page_size(void);
 /* Fill with random bytes from the system. */

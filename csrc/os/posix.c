@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h> /* rename */
 #include <string.h>
 #include <sys/file.h>
@@ -286,5 +287,23 @@ int os_random(void *ptr, size_t len) {
     p += part;
     len -= part;
   }
+  return 0;
+}
+
+int os_absolute_path(const char *path, char **out) {
+  char here[PATH_MAX];
+  size_t len = strlen(path), start = 0;
+  if (path[0] != '/') {
+    if (!getcwd(here, sizeof here)) return errno;
+    start = strlen(here);
+  }
+  char *absolute = toon_malloc(start + 1 + len + 1);
+  if (!absolute) return ENOMEM;
+  if (start) {
+    memcpy(absolute, here, start);
+    absolute[start++] = '/';
+  }
+  memcpy(absolute + start, path, len + 1);
+  *out = absolute;
   return 0;
 }

@@ -2,6 +2,7 @@
 #include "store/engine.h"
 
 #define RETRY_MS 200 /* after a failed checkpoint or merge */
+#define HELD_MS 20   /* look again whether a reader has let go of a view or a segment */
 
 bool background_stopping(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
@@ -139,12 +140,13 @@ static void *background_main(void *arg) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
     uint64_t wait = sync_due_in(engine);
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
+    if ((engine->retiring || engine->removed_count) && wait > HELD_MS) wait = HELD_MS;
     if (!wanted && !engine->retired && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
       else if (!os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait) && retry)
         engine->want_checkpoint = true;
-      continue;
+      if (!engine->retiring && !engine->removed_count) continue;
     }
     os_mutex_unlock(&engine->wake_lock);
     background_slice(engine);

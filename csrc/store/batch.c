@@ -28,6 +28,7 @@ static void batch_reset(toon_batch *batch) {
   for (size_t i = 0; i < batch->member_count; i++) toon_free(batch->members[i].error);
   batch->arena.len = batch->op_count = batch->member_count = 0;
   batch->open = batch->submitted = batch->done = false;
+  batch->next_member = 0;
 }
 
 void batch_destroy(toon_batch *batch) {
@@ -123,7 +124,14 @@ static toon_status check_key(toon_key key, toon_error *err) {
     return toon_fail(err, TOON_EKEYTOOBIG, "the key has %lu bytes; at most %d are allowed", (unsigned long)key.len, TOON_KEY_MAX);
   if (key.space >= TOON_SPACES || (key.space == TOON_SPACE_ROW && key.len != 8))
     return toon_fail(err, TOON_EINVAL, "the key is not of a known key space");
+  if (key.space == TOON_SPACE_ROW && toon_row_id(key) > TOON_ROW_MAX)
+    return toon_fail(err, TOON_EINVAL, "the row id is above 2^53 - 1");
   return TOON_OK;
+}
+
+static toon_status check_expiry(int64_t expires_at, toon_error *err) {
+  if (expires_at >= 0 && expires_at <= (int64_t)TOON_ROW_MAX) return TOON_OK;
+  return toon_fail(err, TOON_EINVAL, "an expiry is a time in ms since 1970, from 0 to 2^53 - 1");
 }
 
 static toon_status too_big(const toon_batch *batch, size_t len, toon_error *err) {
@@ -167,7 +175,7 @@ static toon_status add_put(toon_batch *batch, batch_kind kind, toon_key key, too
                            const toon_put_options *options, toon_error *err) {
   size_t start = batch->arena.len, value_len = 0;
   batch_op *op;
-  if (options && options->expires_at < 0) return toon_fail(err, TOON_EINVAL, "expires_at is negative");
+  if (options) TOON_TRY(check_expiry(options->expires_at, err));
   if (toon_buf_append(&batch->arena, key.ptr, key.len) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
   toon_status status = copy_value(batch, input, value, &value_len, err);
   if (status == TOON_OK) status = add_op(batch, &op, err);
@@ -188,7 +196,7 @@ static toon_status add_put(toon_batch *batch, batch_kind kind, toon_key key, too
     op->expires_at = options->expires_at;
   }
   if (!op->expires_at && batch->db->options.ttl_ms)
-    op->expires_at = engine_now_ms(batch->db->engine) + (int64_t)batch->db->options.ttl_ms;
+    op->expires_at = engine_now_ms(batch->db->engine) + (int64_t)batch->db->options.ttl_ms; /* at most 10^12 each */
   return TOON_OK;
 }
 
@@ -224,7 +232,7 @@ toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err) 
 }
 
 toon_status toon_batch_expire(toon_batch *batch, toon_key key, int64_t expires_at, toon_error *err) {
-  if (expires_at < 0) return toon_fail(err, TOON_EINVAL, "expires_at is negative");
+  TOON_TRY(check_expiry(expires_at, err));
   return add_key(batch, BATCH_EXPIRE, key, expires_at, err);
 }
 

@@ -40,6 +40,7 @@ struct toon_batch {
   batch_member *members;
   size_t member_count, member_cap;
   bool open, submitted, done; /* open: between begin and end; done is guarded by the queue lock */
+  size_t next_member; /* where the next leader goes on */
   toon_done_fn done_fn;
   void *done_ctx;
 };

@@ -48,7 +48,8 @@ static toon_status run_path(const store_engine *engine, uint64_t number, toon_bu
 /* Write the manifest: the log up to `at`, these runs (newest first), and the dead bytes of the frozen delta too if
  * `with_frozen`. */
 static toon_status write_manifest(store_engine *engine, const store_view *view, const store_position *at, bool clean,
-                                  bool with_frozen, store_run *const *runs, size_t run_count, toon_error *err) {
+                                  bool with_frozen, store_run *const *runs, size_t run_count, bool *named,
+                                  toon_error *err) {
   toon_status status = TOON_OK;
   store_manifest m = {.store_id = engine->store_id,
                       .clean = clean,
@@ -57,6 +58,7 @@ static toon_status write_manifest(store_engine *engine, const store_view *view, 
                       .replay_position = at->position,
                       .replay_sequence = at->sequence,
                       .next_row = at->next_row};
+  *named = false;
   m.segments = toon_calloc(view->segment_count, sizeof *m.segments);
   m.runs = toon_calloc(run_count, sizeof *m.runs);
   if (!m.segments || !m.runs) {
@@ -69,13 +71,17 @@ static toon_status write_manifest(store_engine *engine, const store_view *view, 
     uint64_t dead = atomic_load(&s->dead) + (with_frozen ? atomic_load(&s->dead_frozen) : 0);
     bool last = s->id == at->segment;
     m.segments[m.segment_count++] =
-        (manifest_segment){s->id, last ? at->crc : s->last_crc, last ? at->position : atomic_load(&s->length), dead};
+        (manifest_segment){.id = s->id,
+                           .crc = last ? at->crc : s->last_crc,
+                           .bytes = last ? at->position : atomic_load(&s->length),
+                           .dead = dead,
+                           .overhead = last ? at->overhead : atomic_load(&s->overhead)};
   }
   for (size_t i = 0; i < run_count; i++) {
     const index_run_info *info = index_run_get_info(runs[i]->run);
     m.runs[m.run_count++] = (manifest_run){info->number, info->file_size};
   }
-  status = manifest_write(engine->vfs, engine->directory, &m, err);
+  status = manifest_write(engine->vfs, engine->directory, &m, named, err);
 out:
   manifest_free(&m);
   return status;
@@ -84,7 +90,9 @@ out:
 toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *err) {
   os_mutex_lock(&engine->manifest_lock);
   store_view *view = engine_view(engine);
-  toon_status status = write_manifest(engine, view, &engine->replay, clean, false, view->runs, view->run_count, err);
+  bool named;
+  toon_status status =
+      write_manifest(engine, view, &engine->replay, clean, false, view->runs, view->run_count, &named, err);
   if (status == TOON_OK) engine->manifest_clean = clean;
   view_unref(view);
   os_mutex_unlock(&engine->manifest_lock);
@@ -180,7 +188,7 @@ static toon_status freeze(store_engine *engine, toon_error *err) {
     engine->tallies[0] = (store_tally){0};
     engine_swap_view(engine, view);
     engine->frozen_at = (store_position){engine->tail->id, engine->tail_crc, atomic_load(&engine->tail->length),
-                                         engine->sequence, engine->next_row};
+                                         engine->sequence, engine->next_row, atomic_load(&engine->tail->overhead)};
     engine->bytes_since_freeze = 0;
   }
   os_mutex_unlock(&engine->apply_lock);
@@ -241,7 +249,8 @@ static toon_status freeze_if_needed(store_engine *engine, bool *frozen, toon_err
   os_mutex_lock(&engine->commit_lock);
   store_view *view = engine_view(engine);
   *frozen = view->deltas[1] != NULL;
-  if (!*frozen && (engine->sequence != engine->replay.sequence || index_delta_get_info(view->deltas[0]).nodes)) {
+  if (!*frozen && (engine->sequence != engine->replay.sequence || engine->tail->id != engine->replay.segment ||
+                   index_delta_get_info(view->deltas[0]).nodes)) {
     /* A segment whose first group is still to come gets an empty one, so that it can be recorded. */
     if (atomic_load(&engine->tail->length) == LOG_HEADER_SIZE) {
       engine->group.len = 0;
@@ -280,8 +289,9 @@ static toon_status checkpoint_frozen(store_engine *engine, toon_error *err) {
   }
   for (size_t i = 0; i < view->run_count; i++) runs[n++] = view->runs[i];
   os_mutex_lock(&engine->manifest_lock);
-  status = write_manifest(engine, view, &engine->frozen_at, false, true, runs, n, err);
-  if (status != TOON_OK && run) atomic_store(&run->unlink_when_free, true);
+  bool named;
+  status = write_manifest(engine, view, &engine->frozen_at, false, true, runs, n, &named, err);
+  if (status != TOON_OK && run && !named) atomic_store(&run->unlink_when_free, true);
   if (status == TOON_OK) status = install(engine, run, NULL, 0, true, err);
   os_mutex_unlock(&engine->manifest_lock);
 out:
@@ -345,6 +355,7 @@ toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
   store_view *view = engine_view(engine), *now = NULL;
   store_run *run = NULL, **runs = NULL;
   size_t width = merge_width(view), n = 0;
+  bool named = false;
   *merged = false;
   if (!width) goto out;
   int64_t net[TOON_SPACES] = {0};
@@ -359,9 +370,9 @@ toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
     runs[n++] = run;
     for (size_t i = width; i < view->run_count; i++) runs[n++] = view->runs[i];
     now = engine_view(engine);
-    status = write_manifest(engine, now, &engine->replay, engine->manifest_clean, false, runs, n, err);
+    status = write_manifest(engine, now, &engine->replay, engine->manifest_clean, false, runs, n, &named, err);
   }
-  if (status != TOON_OK) atomic_store(&run->unlink_when_free, true);
+  if (status != TOON_OK && !named) atomic_store(&run->unlink_when_free, true);
   if (status == TOON_OK) status = install(engine, run, view->runs, width, false, err);
   os_mutex_unlock(&engine->manifest_lock);
   if (status != TOON_OK) goto out;

@@ -96,6 +96,8 @@ typedef struct group_state {
   int64_t now;
   uint64_t live; /* upper bound of the store's live bytes before the group */
   bool resolved; /* live has been made exact for this group */
+  size_t credited; /* inserts whose predecessors are in `credit`: bytes that the group will make dead */
+  uint64_t credit;
 } group_state;
 
 /* The newest state of a key: the group's earlier members first. */
@@ -199,6 +201,23 @@ static toon_status add_expire(store_engine *engine, const group_state *g, const 
   return add_insert(engine, key, hash, &entry, err);
 }
 
+/* Count the rows that the group's inserts replace. */
+static toon_status credit_replaced(store_engine *engine, group_state *g, toon_error *err) {
+  TOON_TRY(pending_index(engine, err));
+  for (; g->credited < engine->insert_count; g->credited++) {
+    const index_insert *insert = &engine->inserts[g->credited];
+    uint32_t before = engine->pending->before[g->credited];
+    index_entry entry;
+    bool found = before != 0;
+    if (found)
+      entry = engine->inserts[before - 1].entry;
+    else
+      TOON_TRY(view_get(g->view, 0, insert->key, insert->hash, INDEX_NEWEST, &entry, &found, err));
+    if (found && entry.kind == INDEX_PUT) g->credit += entry.length;
+  }
+  return TOON_OK;
+}
+
 /* Refuse what would take the store over its limit, on an upper bound first, then on the exact figure. */
 static toon_status check_db_size(store_engine *engine, group_state *g, toon_error *err) {
   uint64_t max = engine->options.max_db_size;
@@ -207,8 +226,9 @@ static toon_status check_db_size(store_engine *engine, group_state *g, toon_erro
     TOON_TRY(tally_resolve(engine, 0, err));
     g->live = tally_live_bytes(engine);
     g->resolved = true;
-    if (g->live + engine->group.len <= max) return TOON_OK;
   }
+  TOON_TRY(credit_replaced(engine, g, err));
+  if (g->live + engine->group.len <= max + g->credit) return TOON_OK;
   return toon_fail(err, TOON_EDBFULL, "the store would hold more than maxDbSize (%llu bytes); delete rows or raise it",
                    (unsigned long long)max);
 }
@@ -277,6 +297,7 @@ static toon_status form_member(store_engine *engine, group_state *g, toon_batch 
     engine->group.len = text;
     engine->insert_count = inserts;
     engine->next_row = next_row;
+    if (g->credited > inserts) g->credited = g->credit = 0;
     return status;
   }
   member->value = member->count == 1 ? value : 1;
@@ -379,6 +400,7 @@ toon_status commit_roll(store_engine *engine, toon_error *err) {
 static void apply(store_engine *engine, store_view *view, const log_frame *frame, uint64_t end) {
   index_delta *active = view->deltas[0];
   log_segment_publish(engine->tail, end);
+  atomic_fetch_add_explicit(&engine->tail->overhead, engine->group.len - frame->bytes, memory_order_relaxed);
   os_mutex_lock(&engine->apply_lock);
   index_delta_insert(active, engine->inserts, engine->insert_count);
   engine->sequence = frame->sequence;
@@ -411,8 +433,8 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
     TOON_TRY(roll(engine, whole, err));
     frame.synced = atomic_load(&engine->synced);
   } else if (used + whole > engine->tail->map_len) {
-    /* A tail that is empty but mapped too small for this group: it gets a successor as well. */
-    TOON_TRY(roll(engine, whole, err));
+    /* Only a tail without a group gets here (its own first group failed): nobody has anything to read in it yet. */
+    TOON_TRY(log_segment_remap(engine->tail, LOG_HEADER_SIZE + whole, err));
   }
   used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
 
@@ -556,7 +578,7 @@ typedef struct place {
 
 /* Form and commit one group from `at` on; moves *at behind its last member. commit_lock held. `no_room` (may be NULL): why
  * there is no room for writes. */
-static void lead_group(store_engine *engine, place *at, const toon_error *no_room) {
+static void form_group(store_engine *engine, place *at, const toon_error *no_room) {
   place from = *at;
   toon_error err = {0};
   group_reset(engine);
@@ -607,6 +629,11 @@ static void lead_group(store_engine *engine, place *at, const toon_error *no_roo
   }
 }
 
+static void lead_group(store_engine *engine, place *at, const toon_error *no_room) {
+  form_group(engine, at, no_room);
+  group_reset(engine); /* while the batches that hold its keys are still there */
+}
+
 static void finish_batch(store_engine *engine, toon_batch *batch) {
   toon_done_fn done = batch->done_fn;
   if (done) {
@@ -619,10 +646,12 @@ static void finish_batch(store_engine *engine, toon_batch *batch) {
   os_mutex_unlock(&engine->queue_lock);
 }
 
-static void lead_list(store_engine *engine, toon_batch *list) {
-  place at = {list, 0};
+/* Commit group after group of the list. With `until`, stop once that batch is done: what is left is returned. */
+static toon_batch *lead_list(store_engine *engine, toon_batch *list, const toon_batch *until) {
+  place at = {list, list->next_member};
   toon_batch *unfinished = list;
-  while (unfinished) {
+  bool stop = false;
+  while (unfinished && !stop) {
     toon_error err;
     bool room = wait_for_room(engine, &err) == TOON_OK;
     os_mutex_lock(&engine->commit_lock);
@@ -632,38 +661,51 @@ static void lead_list(store_engine *engine, toon_batch *list) {
       toon_batch *batch = unfinished;
       unfinished = batch->next;
       if (batch == at.batch) at = (place){unfinished, 0};
+      stop = stop || batch == until;
       finish_batch(engine, batch);
     }
   }
+  if (unfinished) unfinished->next_member = at.member;
+  return unfinished;
 }
 
-static void lead(store_engine *engine) {
-  os_mutex_lock(&engine->queue_lock);
-  engine->lead_requested = false;
-  if (engine->leading) { /* whoever leads takes everything before it stops */
-    os_mutex_unlock(&engine->queue_lock);
-    return;
-  }
+/* Lead until nothing waits, or, as a guest (a caller of toon_commit), until `until` is done: nobody is kept working for
+ * others. queue_lock held, nobody leading. */
+static void lead_locked(store_engine *engine, const toon_batch *until) {
   engine->leading = true;
-  while (engine->queue_head) {
+  engine->guest = until != NULL;
+  while (engine->queue_head && !(until && until->done)) {
     toon_batch *list = engine->queue_head;
     engine->queue_head = engine->queue_tail = NULL;
     os_mutex_unlock(&engine->queue_lock);
-    lead_list(engine, list);
+    toon_batch *left = lead_list(engine, list, until);
     os_mutex_lock(&engine->queue_lock);
+    if (left) { /* back to the head of the queue */
+      toon_batch *last = left;
+      while (last->next) last = last->next;
+      last->next = engine->queue_head;
+      if (!engine->queue_tail) engine->queue_tail = last;
+      engine->queue_head = left;
+    }
   }
-  engine->leading = false;
+  engine->leading = engine->guest = false;
   os_cond_broadcast(&engine->queue_cond);
+}
+
+void toon_lead(toon_db *db) {
+  store_engine *engine = db->engine;
+  os_mutex_lock(&engine->queue_lock);
+  engine->lead_requested = false;
+  while (engine->leading && engine->guest) os_cond_wait(&engine->queue_cond, &engine->queue_lock); /* a group or two */
+  if (!engine->leading) lead_locked(engine, NULL); /* else: whoever leads takes everything before it stops */
   os_mutex_unlock(&engine->queue_lock);
 }
 
-void toon_lead(toon_db *db) { lead(db->engine); }
-
-toon_status toon_submit(toon_db *db, toon_batch *batch, toon_done_fn done, void *ctx, bool *lead_now, toon_error *err) {
-  store_engine *engine = db->engine;
-  if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
+/* Put the batch at the end of the queue. On success the queue_lock is held. */
+static toon_status enqueue(store_engine *engine, toon_batch *batch, toon_done_fn done, void *ctx, toon_error *err) {
   if (batch->open || batch->submitted)
-    return toon_fail(err, TOON_EINVAL, batch->open ? "the batch has a begin without an end" : "the batch was submitted already");
+    return toon_fail(err, TOON_EINVAL,
+                     batch->open ? "the batch has a begin without an end" : "the batch was submitted already");
   batch->submitted = true;
   batch->done_fn = done;
   batch->done_ctx = ctx;
@@ -674,20 +716,30 @@ toon_status toon_submit(toon_db *db, toon_batch *batch, toon_done_fn done, void 
   else
     engine->queue_head = batch;
   engine->queue_tail = batch;
-  *lead_now = !engine->leading && !engine->lead_requested;
-  if (*lead_now) engine->lead_requested = true;
+  return TOON_OK;
+}
+
+toon_status toon_submit(toon_db *db, toon_batch *batch, toon_done_fn done, void *ctx, bool *lead, toon_error *err) {
+  store_engine *engine = db->engine;
+  if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
+  TOON_TRY(enqueue(engine, batch, done, ctx, err));
+  *lead = (!engine->leading || engine->guest) && !engine->lead_requested;
+  if (*lead) engine->lead_requested = true;
   os_mutex_unlock(&engine->queue_lock);
   return TOON_OK;
 }
 
 toon_status toon_commit(toon_db *db, toon_batch *batch, toon_error *err) {
   store_engine *engine = db->engine;
-  bool lead_now;
-  TOON_TRY(toon_submit(db, batch, NULL, NULL, &lead_now, err));
-  /* Lead even if somebody was asked to: that thread may be long in coming, and finds nothing left. */
-  lead(engine);
-  os_mutex_lock(&engine->queue_lock);
-  while (!batch->done) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
+  if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
+  TOON_TRY(enqueue(engine, batch, NULL, NULL, err));
+  /* Lead if nobody does, even if somebody was asked to: that thread may be long in coming. */
+  while (!batch->done) {
+    if (engine->leading)
+      os_cond_wait(&engine->queue_cond, &engine->queue_lock);
+    else
+      lead_locked(engine, batch);
+  }
   os_mutex_unlock(&engine->queue_lock);
   return TOON_OK;
 }

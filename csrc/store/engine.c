@@ -19,16 +19,21 @@ void engine_swap_view(store_engine *engine, store_view *view) {
   os_mutex_unlock(&engine->wake_lock);
 }
 
-void engine_release_retired(store_engine *engine) {
-  os_mutex_lock(&engine->wake_lock);
-  store_view *list = engine->retired;
-  engine->retired = NULL;
-  os_mutex_unlock(&engine->wake_lock);
-  if (!list) return;
-  guard_synchronize(&engine->guard);
-  for (store_view *next; list; list = next) {
-    next = list->next_retired;
-    view_unref(list);
+bool engine_release_retired(store_engine *engine) {
+  for (;;) {
+    if (!engine->retiring) {
+      os_mutex_lock(&engine->wake_lock);
+      engine->retiring = engine->retired;
+      engine->retired = NULL;
+      os_mutex_unlock(&engine->wake_lock);
+      if (!engine->retiring) return true;
+    }
+    if (!guard_poll(&engine->guard, &engine->grace_step)) return false;
+    while (engine->retiring) {
+      store_view *view = engine->retiring;
+      engine->retiring = view->next_retired;
+      view_unref(view);
+    }
   }
 }
 

@@ -34,6 +34,7 @@ typedef struct store_tally {
 typedef struct store_position {
   uint32_t segment, crc;
   uint64_t position, sequence, next_row;
+  uint64_t overhead; /* of the segment, up to the position */
 } store_position;
 
 /* What recovery did, for stats(). */
@@ -79,7 +80,7 @@ typedef struct store_engine {
   os_mutex queue_lock;
   os_cond queue_cond; /* a batch is done, or the leader has stopped */
   toon_batch *queue_head, *queue_tail;
-  bool leading, lead_requested;
+  bool leading, guest, lead_requested; /* guest: the leader leads only until its own batch is done */
 
   /* committing (commit_lock) */
   os_mutex commit_lock;
@@ -92,7 +93,7 @@ typedef struct store_engine {
   size_t insert_count, insert_cap;
   size_t member_start; /* where in the group the text of the member being formed begins */
   struct commit_pending *pending;
-  bool manifest_clean;
+  _Atomic bool manifest_clean;
   store_position replay;       /* what the next manifest says, as the runs of the current view cover it */
   _Atomic uint64_t bytes_since_freeze; /* of log text */
 
@@ -115,7 +116,9 @@ typedef struct store_engine {
   bool background_started, stop, want_checkpoint;
   uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
   toon_status checkpoint_status;
-  store_view *retired;     /* views that a grace period may still need */
+  store_view *retired;     /* views swapped out */
+  store_view *retiring;    /* those that the grace period under way is for (background thread) */
+  uint32_t grace_step;
   uint64_t last_sync_ns;
   log_segment **removed; /* compacted away, one reference each: unlinked when nobody else has one (background thread) */
   size_t removed_count, removed_cap;
@@ -142,8 +145,9 @@ struct toon_db {
 store_view *engine_view(store_engine *engine);
 /* Make `view` current (the reference goes to the engine), give the old one back after a grace period. apply_lock held. */
 void engine_swap_view(store_engine *engine, store_view *view);
-/* Views swapped out before the call are given back. Not inside a guard. */
-void engine_release_retired(store_engine *engine);
+/* Give back the views that were swapped out, as far as no reader can still be using them. True when none is left. One
+ * thread at a time: the background thread, or open and close. Never waits. */
+bool engine_release_retired(store_engine *engine);
 
 int64_t engine_now_ms(const store_engine *engine);
 uint64_t engine_now_ns(const store_engine *engine);

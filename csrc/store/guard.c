@@ -13,10 +13,7 @@ void guard_init(store_guard *guard) {
   atomic_init(&guard->phase, 0);
   for (int i = 0; i < GUARD_STRIPES; i++)
     for (int j = 0; j < 2; j++) atomic_init(&guard->stripes[i].readers[j], 0);
-  os_mutex_init(&guard->lock);
 }
-
-void guard_destroy(store_guard *guard) { os_mutex_destroy(&guard->lock); }
 
 static bool phase_busy(store_guard *guard, uint32_t phase) {
   for (int i = 0; i < GUARD_STRIPES; i++)
@@ -24,17 +21,17 @@ static bool phase_busy(store_guard *guard, uint32_t phase) {
   return false;
 }
 
-void guard_synchronize(store_guard *guard) {
-  os_mutex_lock(&guard->lock);
-  /* Twice: a reader may have read the phase before a flip and counted itself after our look at its stripe; it then stands
-   * in the phase that the second flip leaves. It has entered after the first flip, though, so it sees the new view. */
-  for (int round = 0; round < 2; round++) {
-    uint32_t phase = atomic_fetch_xor_explicit(&guard->phase, 1, memory_order_seq_cst) & 1;
-    for (int spins = 0; phase_busy(guard, phase); spins++)
-      if (spins < 100)
-        sched_yield();
-      else
-        os_sleep_ms(1);
+/* The phase is flipped twice: a reader may have read it before a flip and counted itself after our look at its stripe; it
+ * then stands in the phase that the second flip leaves. It has entered after the first flip, though, so it sees what was
+ * current then. Steps: 0 flip, 1 wait for the phase left, 2 flip, 3 wait. */
+bool guard_poll(store_guard *guard, uint32_t *step) {
+  while (*step < 4) {
+    if (*step % 2 == 0)
+      atomic_fetch_xor_explicit(&guard->phase, 1, memory_order_seq_cst);
+    else if (phase_busy(guard, ~atomic_load_explicit(&guard->phase, memory_order_seq_cst) & 1))
+      return false;
+    ++*step;
   }
-  os_mutex_unlock(&guard->lock);
+  *step = 0;
+  return true;
 }

@@ -16,11 +16,9 @@ typedef struct store_guard {
   struct {
     _Alignas(128) _Atomic uint64_t readers[2];
   } stripes[GUARD_STRIPES];
-  os_mutex lock; /* one grace period at a time */
 } store_guard;
 
 void guard_init(store_guard *guard);
-void guard_destroy(store_guard *guard);
 
 extern _Thread_local uint32_t guard_stripe; /* of this thread + 1; 0 until it has one */
 uint32_t guard_take_stripe(void);
@@ -35,7 +33,8 @@ static inline uint32_t guard_enter(store_guard *guard) {
 static inline void guard_leave(store_guard *guard, uint32_t token) {
   atomic_fetch_sub_explicit(&guard->stripes[token >> 1].readers[token & 1], 1, memory_order_release);
 }
-/* Wait until every guard entered before the call has been left. */
-void guard_synchronize(store_guard *guard);
+/* A grace period in steps, for one thread at a time: start with *step 0 and call until it returns true; then every guard that
+ * was entered before the first call has been left. Never waits. */
+bool guard_poll(store_guard *guard, uint32_t *step);
 
 #endif

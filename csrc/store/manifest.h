@@ -11,15 +11,16 @@
  *       sequence: 42
  *       crc: 2660137324
  *       nextRow: 18
- *     segments[2]{id,bytes,crc,dead}:
- *       0,67108864,1234567890,0
- *       1,1234,2660137324,12
+ *     segments[2]{id,bytes,crc,dead,overhead}:
+ *       0,67108864,1234567890,0,1700
+ *       1,1234,2660137324,12,61
  *     runs[1]{number,bytes}:
  *       3,409600
  *     # crc 9f8e7d6c
  *
  * replay: the end of the last group that the runs cover; crc is that of its frame. segments: all of the log up to there, each
- * with its bytes (all on disk), the CRC of its last frame, and bytes known to be dead. clean: the log ends there. */
+ * with its bytes (all on disk), the CRC of its last frame, bytes of rows known to be dead, and bytes that are no rows (header
+ * and frames). clean: the log ends there. */
 #ifndef TOON_STORE_MANIFEST_H
 #define TOON_STORE_MANIFEST_H
 
@@ -30,7 +31,7 @@
 
 typedef struct manifest_segment {
   uint32_t id, crc;
-  uint64_t bytes, dead;
+  uint64_t bytes, dead, overhead;
 } manifest_segment;
 
 typedef struct manifest_run {
@@ -54,8 +55,10 @@ typedef enum manifest_state { MANIFEST_SOUND, MANIFEST_MISSING, MANIFEST_DAMAGED
  * The manifest is zeroed unless sound; release with manifest_free. */
 toon_status manifest_read(os_vfs *vfs, const char *directory, store_manifest *manifest, manifest_state *state,
                           toon_error *err);
-/* Replace it: temporary file, fsync, fsync of the directory, rename, fsync of the directory. */
-toon_status manifest_write(os_vfs *vfs, const char *directory, const store_manifest *manifest, toon_error *err);
+/* Replace it: temporary file, fsync, fsync of the directory, rename, fsync of the directory. *named: the files it names may
+ * be needed by the next open from now on, even if the call failed (behind the rename). */
+toon_status manifest_write(os_vfs *vfs, const char *directory, const store_manifest *manifest, bool *named,
+                           toon_error *err);
 void manifest_free(store_manifest *manifest);
 
 /* Parse and print, for the two above and for tests. */

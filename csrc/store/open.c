@@ -29,7 +29,7 @@ static toon_status check_options(const toon_options *o, toon_error *err) {
                     : o->max_txn_size < 1 || o->max_txn_size > gib                        ? "maxTxnSize"
                     : o->segment_size < 4096 || o->segment_size > gib                     ? "segmentSize"
                     : o->checkpoint_bytes < 4096 || o->checkpoint_bytes > gib             ? "checkpointBytes"
-                    : o->ttl_ms > (1ull << 53)                                            ? "ttl"
+                    : o->ttl_ms > 1000000000000ull                                           ? "ttl"
                                                                                           : NULL;
   return bad ? toon_fail(err, TOON_EINVAL, "option %s is out of its range", bad) : TOON_OK;
 }
@@ -56,7 +56,7 @@ static void registry_remove(store_engine *engine);
 
 /* Everything goes, the lock on the directory included, before the registry lets the next opener in. */
 static void engine_free(store_engine *engine) {
-  engine_release_retired(engine);
+  while (!engine_release_retired(engine)) os_sleep_ms(1); /* a row that is not released holds the close up */
   view_unref(atomic_load(&engine->view));
   compact_unlink_removed(engine, true);
   if (engine->lock_file) engine->vfs->close(engine->vfs, engine->lock_file);
@@ -69,7 +69,6 @@ static void engine_free(store_engine *engine) {
   toon_free(engine->inserts);
   toon_free(engine->removed);
   toon_free(engine->directory);
-  guard_destroy(&engine->guard);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
                        &engine->apply_lock, &engine->error_lock,  &engine->wake_lock};
   for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) os_mutex_destroy(locks[i]);
@@ -225,7 +224,6 @@ static toon_status bring_up(store_engine *engine, toon_error *err) {
     status = engine_recover(engine, engine->options.create_if_missing, err);
     if (status == TOON_OK || !engine->options.read_only || (status != TOON_ECORRUPT && status != TOON_EIO)) break;
     view_unref(atomic_exchange(&engine->view, NULL));
-    engine_release_retired(engine);
     engine->sequence = engine->next_row = 0;
     engine->recovery = (store_recovery){0};
     os_sleep_ms(5);
@@ -240,12 +238,21 @@ toon_status toon_open(const char *path, const toon_options *options, toon_db **o
   os_stat st;
   store_engine *engine;
   bool owner;
+  char *absolute = NULL;
   if (!err) err = &local;
   if (!path || !*path) return toon_fail(err, TOON_EINVAL, "the location is empty");
   TOON_TRY(check_options(&o, err));
   os_vfs *vfs = o.vfs ? o.vfs : os_posix();
+  if (vfs == os_posix()) { /* the store stays where it is when the process changes its directory */
+    int e = os_absolute_path(path, &absolute);
+    if (e) return toon_fail_os(err, e, "getcwd", path);
+    path = absolute;
+  }
   toon_db *db = toon_calloc(1, sizeof *db);
-  if (!db) return toon_fail(err, TOON_ENOMEM, NULL);
+  if (!db) {
+    toon_free(absolute);
+    return toon_fail(err, TOON_ENOMEM, NULL);
+  }
   os_mutex_init(&db->spare_lock);
   db->options = o;
   toon_status status = find_directory(vfs, path, &o, &st, err);
@@ -257,6 +264,7 @@ toon_status toon_open(const char *path, const toon_options *options, toon_db **o
     else
       engine_free(engine);
   }
+  toon_free(absolute);
   if (status != TOON_OK) {
     os_mutex_destroy(&db->spare_lock);
     toon_free(db);
@@ -270,6 +278,8 @@ toon_status toon_open(const char *path, const toon_options *options, toon_db **o
 toon_status toon_close(toon_db *db, toon_error *err) {
   store_engine *engine = db->engine;
   toon_status status = TOON_OK;
+  toon_error local;
+  if (!err) err = &local;
   toon_lead(db); /* what was submitted and found no leader */
   os_mutex_lock(&engine->queue_lock);
   while (engine->leading || engine->queue_head) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
@@ -298,7 +308,8 @@ toon_status toon_close(toon_db *db, toon_error *err) {
 }
 
 toon_status toon_sync(toon_db *db, toon_error *err) {
-  return db->options.read_only ? TOON_OK : engine_sync(db->engine, err);
+  toon_error local; /* the engine keeps errors: inside it err is never NULL */
+  return db->options.read_only ? TOON_OK : engine_sync(db->engine, err ? err : &local);
 }
 
 toon_status toon_checkpoint(toon_db *db, toon_error *err) {

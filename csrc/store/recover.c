@@ -137,6 +137,7 @@ static toon_status check_manifest(recovery *r, toon_error *err) {
     f->listed = true;
     f->must_reach = s->bytes;
     f->dead = s->dead;
+    f->overhead = s->overhead;
     f->last_crc = s->crc;
     if (s->bytes < LOG_HEADER_SIZE || f->file_size < s->bytes)
       return corrupt(r, s->id, f->file_size, err, "the segment is shorter than the manifest records");
@@ -196,7 +197,7 @@ static toon_status open_runs(recovery *r, toon_error *err) {
 /* ------------------------------------------------------------------ segments and the first view */
 
 /* A segment with several hard links is part of somebody's backup: never write into it. */
-static toon_status unshare_segment(recovery *r, const found_segment *f, toon_error *err) {
+static toon_status unshare_segment(recovery *r, found_segment *f, toon_error *err) {
   store_engine *engine = r->engine;
   os_vfs *vfs = engine->vfs;
   toon_buf path = {0}, temp = {0};
@@ -225,6 +226,7 @@ static toon_status unshare_segment(recovery *r, const found_segment *f, toon_err
   if ((e = vfs->rename(vfs, (char *)temp.ptr, (char *)path.ptr))) goto out;
   call = "fsync";
   e = vfs->dirsync(vfs, engine->directory);
+  f->own = !e;
 out:
   if (e) status = toon_fail_os(err, e, call, (char *)path.ptr);
   if (from) vfs->close(vfs, from);
@@ -277,7 +279,10 @@ static toon_status open_segments(recovery *r, toon_error *err) {
     f->bytes = toon_slice_of(f->segment->map, (size_t)f->file_size);
     if (!replays(r, f)) log_segment_publish(f->segment, f->must_reach);
     f->segment->last_crc = f->last_crc;
-    atomic_store(&f->segment->dead, r->rebuild ? 0 : f->dead);
+    if (f->listed && !r->rebuild) {
+      atomic_store(&f->segment->dead, f->dead);
+      atomic_store(&f->segment->overhead, f->overhead);
+    }
   }
   return TOON_OK;
 }
@@ -352,6 +357,16 @@ static toon_status cut_tail(recovery *r, size_t index, uint64_t offset, toon_err
     return toon_fail_os(err, e, "fsync", engine->directory);
   log_segment_publish(f->segment, offset);
   if (f->segment->padded != offset) {
+    if (f->nlink > 1 && !f->own) { /* a sealed segment, shared with a backup, that is cut and becomes the tail */
+      TOON_TRY(unshare_segment(r, f, err));
+      log_segment_unref(f->segment);
+      f->segment = NULL;
+      TOON_TRY(log_segment_open(engine->vfs, engine->directory, f->id, (size_t)engine->options.segment_size, false,
+                                &f->segment, err));
+      f->bytes = toon_slice_of(f->segment->map, (size_t)f->file_size);
+      f->segment->last_crc = engine->tail_crc;
+      log_segment_publish(f->segment, offset);
+    }
     TOON_TRY(log_segment_trim(f->segment, offset, err));
     if ((e = engine->vfs->sync(engine->vfs, f->segment->file))) return toon_fail_os(err, e, "fsync", f->segment->path);
   }
@@ -490,7 +505,8 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   TOON_TRY(make_view(r, err));
   if (r->state == MANIFEST_SOUND && !r->rebuild) {
     engine->replay = (store_position){r->manifest.replay_segment, r->manifest.replay_crc, r->manifest.replay_position,
-                                      r->manifest.replay_sequence, r->manifest.next_row};
+                                      r->manifest.replay_sequence, r->manifest.next_row,
+                                      r->manifest.segments[r->manifest.segment_count - 1].overhead};
     engine->sequence = r->manifest.replay_sequence;
     engine->next_row = r->manifest.next_row;
     engine->tail_crc = r->manifest.replay_crc;

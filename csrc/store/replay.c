@@ -125,7 +125,9 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
       log_found found = log_next_group(f->bytes, offset, engine->store_id, &text, &frame, &next);
       bool last = i + 1 == r->found_count;
       /* Only a rebuild may find a gap, and only where a compacted segment stood. */
-      bool gap_allowed = first || (r->rebuild && offset == LOG_HEADER_SIZE && frame.sequence > engine->sequence);
+      bool compacted = r->state != MANIFEST_SOUND || f->id <= r->manifest.replay_segment;
+      bool gap_allowed =
+          first || (r->rebuild && compacted && offset == LOG_HEADER_SIZE && frame.sequence > engine->sequence);
       if (found == LOG_GROUP && frame.sequence != engine->sequence + 1 && !gap_allowed) found = LOG_BAD;
       if (found == LOG_END && offset < f->must_reach) found = LOG_BAD;
       if (found == LOG_END && !last && offset == LOG_HEADER_SIZE) found = LOG_BAD; /* a segment without a group */
@@ -133,12 +135,14 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
       if (found == LOG_BAD) return judge(r, i, offset, err);
       TOON_TRY(replay_group(r, f, text, offset, &frame, err));
       first = false;
+      uint64_t offset_before = offset;
       offset = next;
       engine->sequence = frame.sequence;
       engine->next_row = frame.next_row;
       engine->tail_crc = frame.crc;
       if (frame.synced > *synced) *synced = frame.synced;
       if (f->segment) {
+        atomic_fetch_add_explicit(&f->segment->overhead, next - (offset_before + text.len), memory_order_relaxed);
         f->segment->last_crc = frame.crc;
         log_segment_publish(f->segment, offset);
       }

@@ -35,7 +35,8 @@ uint64_t tally_live_bytes(store_engine *engine) {
   for (size_t i = 0; i < view->segment_count; i++) {
     log_segment *s = view->segments[i];
     if (!s) continue;
-    uint64_t dead = atomic_load_explicit(&s->dead, memory_order_relaxed) +
+    uint64_t dead = atomic_load_explicit(&s->overhead, memory_order_relaxed) +
+                    atomic_load_explicit(&s->dead, memory_order_relaxed) +
                     atomic_load_explicit(&s->dead_frozen, memory_order_relaxed) +
                     atomic_load_explicit(&s->dead_active, memory_order_relaxed);
     uint64_t length = atomic_load_explicit(&s->length, memory_order_relaxed);
@@ -47,9 +48,15 @@ uint64_t tally_live_bytes(store_engine *engine) {
 
 toon_status tally_size(store_engine *engine, uint8_t space, uint64_t *out, toon_error *err) {
   if (space >= TOON_SPACES) return toon_fail(err, TOON_EINVAL, "unknown key space");
-  for (;;) {
-    TOON_TRY(tally_resolve(engine, 1, err));
-    TOON_TRY(tally_resolve(engine, 0, err));
+  for (int attempt = 0;; attempt++) {
+    bool alone = attempt >= 3; /* writers are too fast: keep them out for a moment */
+    if (alone) os_mutex_lock(&engine->commit_lock);
+    toon_status status = tally_resolve(engine, 1, err);
+    if (status == TOON_OK) status = tally_resolve(engine, 0, err);
+    if (status != TOON_OK) {
+      if (alone) os_mutex_unlock(&engine->commit_lock);
+      return status;
+    }
     /* Exact only if nothing was inserted since: look once more while nothing can be. */
     os_mutex_lock(&engine->tally_lock);
     os_mutex_lock(&engine->apply_lock);
@@ -64,6 +71,7 @@ toon_status tally_size(store_engine *engine, uint8_t space, uint64_t *out, toon_
     for (size_t i = 0; i < view->run_count; i++) size += index_run_get_info(view->raw_runs[i])->net_keys[space];
     os_mutex_unlock(&engine->apply_lock);
     os_mutex_unlock(&engine->tally_lock);
+    if (alone) os_mutex_unlock(&engine->commit_lock);
     if (settled) {
       *out = size > 0 ? (uint64_t)size : 0;
       return TOON_OK;

@@ -1,5 +1,4 @@
-/* Attacks on the storage engine, each a sequence of events that once broke it. Those that still do are switched off with
- * `#if 0` and say BUG: compiled, but not run. */
+/* Attacks on the storage engine, each a sequence of events that once broke it. */
 #include "check.h"
 #include "base/alloc.h"
 #include "os/memfs.h"
@@ -77,11 +76,7 @@ static void fail(os_memfs *fs, const char *call, const char *path, int skip, int
 }
 
 /* ---------------------------------------------------------------- an expiry with 19 digits cannot be replayed */
-#if 0 /* BUG: log_rows_next stops at 2^58, so the store never opens again */
 TEST(an_expiry_at_the_end_of_time_can_be_recovered) {
-#else
-UNTIL_FIXED(an_expiry_at_the_end_of_time_can_be_recovered) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
@@ -101,11 +96,7 @@ UNTIL_FIXED(an_expiry_at_the_end_of_time_can_be_recovered) {
 }
 
 /* ---------------------------------------------------------------- the greatest row id makes the ids start anew */
-#if 0 /* BUG: next_row wraps to 0 and rows are overwritten */
 TEST(a_put_to_the_greatest_row_id_does_not_make_row_ids_start_anew) {
-#else
-UNTIL_FIXED(a_put_to_the_greatest_row_id_does_not_make_row_ids_start_anew) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_batch *b;
@@ -126,11 +117,7 @@ UNTIL_FIXED(a_put_to_the_greatest_row_id_does_not_make_row_ids_start_anew) {
 }
 
 /* ---------------------------------------------------------------- err may be NULL */
-#if 0 /* BUG: engine_poison(engine, NULL) */
 TEST(a_failing_sync_without_an_error_to_fill_does_not_crash) {
-#else
-UNTIL_FIXED(a_failing_sync_without_an_error_to_fill_does_not_crash) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_options o = toon_options_default();
@@ -142,11 +129,7 @@ UNTIL_FIXED(a_failing_sync_without_an_error_to_fill_does_not_crash) {
   CHECK_EQ(toon_close(db, NULL), TOON_EIO);
   os_memfs_free(fs);
 }
-#if 0 /* BUG: engine_poison(engine, NULL) */
 TEST(a_failing_sync_in_a_close_without_an_error_to_fill_does_not_crash) {
-#else
-UNTIL_FIXED(a_failing_sync_in_a_close_without_an_error_to_fill_does_not_crash) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_options o = toon_options_default();
@@ -170,11 +153,7 @@ static os_memfs *with_an_empty_tail(toon_db **db, bool checkpoint_first) {
   os_memfs_set_fault(fs, NULL, NULL);
   return fs;
 }
-#if 0 /* BUG: the clean manifest does not list it: TOON_ECORRUPT */
 TEST(a_store_closed_with_a_segment_that_has_no_group_yet_opens_again) {
-#else
-UNTIL_FIXED(a_store_closed_with_a_segment_that_has_no_group_yet_opens_again) {
-#endif
   toon_db *db;
   os_memfs *fs = with_an_empty_tail(&db, true);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
@@ -187,11 +166,7 @@ UNTIL_FIXED(a_store_closed_with_a_segment_that_has_no_group_yet_opens_again) {
   }
   os_memfs_free(fs);
 }
-#if 0 /* BUG: the segment without a group ends the replay: acknowledged, cut */
 TEST(a_commit_larger_than_a_segment_behind_one_without_a_group_is_kept) {
-#else
-UNTIL_FIXED(a_commit_larger_than_a_segment_behind_one_without_a_group_is_kept) {
-#endif
   toon_db *db;
   os_memfs *fs = with_an_empty_tail(&db, false);
   CHECK_EQ(put(db, "big", filler(9000)), TOON_OK);
@@ -208,11 +183,7 @@ UNTIL_FIXED(a_commit_larger_than_a_segment_behind_one_without_a_group_is_kept) {
   os_memfs_free(after);
   os_memfs_free(fs);
 }
-#if 0 /* BUG: the segment without a group is taken for damage */
 TEST(commits_behind_a_segment_without_a_group_are_not_corruption) {
-#else
-UNTIL_FIXED(commits_behind_a_segment_without_a_group_are_not_corruption) {
-#endif
   toon_db *db;
   os_memfs *fs = with_an_empty_tail(&db, false);
   CHECK_EQ(put(db, "big", filler(9000)), TOON_OK);
@@ -231,11 +202,7 @@ UNTIL_FIXED(commits_behind_a_segment_without_a_group_are_not_corruption) {
 }
 
 /* ---------------------------------------------------------------- the disk fills up while the log is padded */
-#if 0 /* BUG: padded is too small, trim does nothing, clean is a lie */
 TEST(a_disk_that_fills_up_during_padding_leaves_a_store_that_opens) {
-#else
-UNTIL_FIXED(a_disk_that_fills_up_during_padding_leaves_a_store_that_opens) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
@@ -257,11 +224,7 @@ UNTIL_FIXED(a_disk_that_fills_up_during_padding_leaves_a_store_that_opens) {
 }
 
 /* ---------------------------------------------------------------- the leader reads keys of batches that are gone */
-#if 0 /* BUG: pending_rewind reads freed keys */
 TEST(a_large_batch_with_conditions_may_be_freed_after_its_commit) {
-#else
-UNTIL_FIXED(a_large_batch_with_conditions_may_be_freed_after_its_commit) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_batch *b;
@@ -281,11 +244,7 @@ UNTIL_FIXED(a_large_batch_with_conditions_may_be_freed_after_its_commit) {
 }
 
 /* ---------------------------------------------------------------- frames count as live bytes for ever */
-#if 0 /* BUG: frames count as live bytes */
 TEST(updating_one_small_row_for_long_does_not_fill_the_store) {
-#else
-UNTIL_FIXED(updating_one_small_row_for_long_does_not_fill_the_store) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_options o = toon_options_default();
@@ -300,11 +259,7 @@ UNTIL_FIXED(updating_one_small_row_for_long_does_not_fill_the_store) {
 }
 
 /* ---------------------------------------------------------------- a full store lets rows be replaced by equal ones */
-#if 0 /* BUG: the row replaced still counts */
 TEST(a_row_of_a_full_store_can_be_replaced_by_one_of_its_size) {
-#else
-UNTIL_FIXED(a_row_of_a_full_store_can_be_replaced_by_one_of_its_size) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   toon_options o = toon_options_default();
@@ -380,11 +335,7 @@ static void *submitter(void *arg) {
   }
   return NULL;
 }
-#if 0 /* BUG: who leads is kept leading */
 TEST(a_commit_returns_although_others_go_on_committing) {
-#else
-UNTIL_FIXED(a_commit_returns_although_others_go_on_committing) {
-#endif
   os_memfs *fs = os_memfs_new();
   stream s = {0};
   pthread_t threads[2];
@@ -461,11 +412,7 @@ TEST(counting_ends_although_others_write) {
 }
 
 /* ---------------------------------------------------------------- a manifest whose directory sync fails */
-#if 0 /* BUG: the manifest is in place, its run is unlinked */
 TEST(a_failed_directory_sync_behind_a_manifest_leaves_its_runs) {
-#else
-UNTIL_FIXED(a_failed_directory_sync_behind_a_manifest_leaves_its_runs) {
-#endif
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
@@ -488,11 +435,7 @@ UNTIL_FIXED(a_failed_directory_sync_behind_a_manifest_leaves_its_runs) {
 }
 
 /* ---------------------------------------------------------------- a lost segment, found out only by its gap */
-#if 0 /* BUG: a rebuild allows gaps behind the manifest as well */
 TEST(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
-#else
-UNTIL_FIXED(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
-#endif
   os_memfs *fs = os_memfs_new();
   os_vfs *vfs = os_memfs_vfs(fs);
   toon_db *db;
@@ -529,11 +472,7 @@ UNTIL_FIXED(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
 }
 
 /* ---------------------------------------------------------------- chdir */
-#if 0 /* BUG: the path is kept as given */
 TEST(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves) {
-#else
-UNTIL_FIXED(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves) {
-#endif
   char base[] = "/tmp/toon-attack-XXXXXX", before[1024], path[1100];
   toon_db *db;
   REQUIRE(getcwd(before, sizeof before) && mkdtemp(base) && chdir(base) == 0);
@@ -554,11 +493,7 @@ UNTIL_FIXED(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process
 }
 
 /* ---------------------------------------------------------------- repair and a backup by hard links */
-#if 0 /* BUG: only the last segment is unshared */
 TEST(repair_does_not_cut_a_segment_that_a_backup_shares) {
-#else
-UNTIL_FIXED(repair_does_not_cut_a_segment_that_a_backup_shares) {
-#endif
   char base[] = "/tmp/toon-attack-XXXXXX", path[200], other[200];
   toon_db *db;
   REQUIRE(mkdtemp(base));
@@ -614,11 +549,7 @@ static void *checkpointer(void *arg) {
   }
   return NULL;
 }
-#if 0 /* BUG: guard_synchronize stops the background thread */
 TEST(checkpoints_go_on_while_somebody_holds_a_row) {
-#else
-UNTIL_FIXED(checkpoints_go_on_while_somebody_holds_a_row) {
-#endif
   os_memfs *fs = os_memfs_new();
   held h = {0};
   pthread_t thread;
