@@ -1,8 +1,8 @@
-/* From TOON to JSON, line by line, with a stack of our own. JSON goes out as lines come in, so nothing is kept but the
- * open containers (and, to refuse a key that comes twice, the places of their keys in the JSON).
+/* From TOON to JSON, line by line, with a stack of our own. JSON goes out as lines come in, so nothing is
+ * kept but the open containers (and, to refuse a key that comes twice, the places of their keys in the JSON).
  *
- * A container on the stack is one of two: fields at one depth (the first field may have stood behind a list's hyphen),
- * or list items at one depth. Tables are read in one go, as their rows hold nothing but scalars. */
+ * A container on the stack is one of two: fields at one depth (the first field may have stood behind a list's
+ * hyphen), or list items at one depth. Tables are read in one go, as their rows hold nothing but scalars. */
 #include "toon/decode.h"
 
 #include "base/alloc.h"
@@ -49,7 +49,8 @@ static toon_status put_odd_number(toon_decoder *d, const uint8_t *p, size_t len)
 }
 
 /* A bare string; stop is its first byte that JSON escapes, or end. */
-static inline toon_status put_string(toon_decoder *d, const uint8_t *p, const uint8_t *end, const uint8_t *stop) {
+static inline toon_status put_string(toon_decoder *d, const uint8_t *p, const uint8_t *end,
+                                     const uint8_t *stop) {
   size_t len = (size_t)(end - p);
   if (stop < end) return toon_write_json_string(&d->w, toon_slice_of(p, len));
   TOON_TRY(toon_room(&d->w, len + 2));
@@ -65,9 +66,10 @@ static inline toon_status put_near(toon_decoder *d, const uint8_t *p, size_t len
   return TOON_OK;
 }
 
-/* Length of the number at p if it is one to be copied: an integer of at most 16 digits, perhaps with as many digits
- * behind a point, up to `end` or the delimiter. 0 for all else, other numbers too. */
-static inline size_t short_number(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t delimiter) {
+/* Length of the number at p if it is one to be copied: an integer of at most 16 digits, perhaps with as many
+ * digits behind a point, up to `end` or the delimiter. 0 for all else, other numbers too. */
+static inline size_t short_number(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
+                                  uint8_t delimiter) {
   const uint8_t *digits = p + (*p == '-'), *q = toon_skip_digits(digits, end, limit);
   size_t count = (size_t)(q - digits);
   if (count == 0 || count > 16 || (*digits == '0' && (count > 1 || *p == '-'))) return 0;
@@ -118,7 +120,8 @@ toon_status toon_decode_cell(toon_decoder *d, const uint8_t **at, const uint8_t 
 }
 
 /* The same, without a call for most cells: short numbers, literals, strings without anything special. */
-static inline toon_status put_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end, uint8_t delimiter) {
+static inline toon_status put_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end,
+                                   uint8_t delimiter) {
   const uint8_t *p = *at;
   if (p == end) return toon_decode_cell(d, at, end, delimiter);
   uint8_t c = *p;
@@ -162,7 +165,8 @@ static toon_status put_key(toon_decoder *d, frame *f, toon_slice token) {
 }
 
 /* Split a line that is no header at its colon: the key token and the rest. */
-static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *end, toon_slice *key, toon_slice *rest) {
+static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *end, toon_slice *key,
+                              toon_slice *rest) {
   const uint8_t *colon;
   if (p < end && *p == '"') {
     colon = toon_closing_quote(p, end);
@@ -182,8 +186,13 @@ static toon_status split_line(toon_decoder *d, const uint8_t *p, const uint8_t *
 
 /* ---- the stack ---- */
 
+/* Look whether the JSON may go some levels deeper here. */
+static inline toon_status deepen(toon_decoder *d, uint32_t levels, const uint8_t *at) {
+  return d->depth + levels <= TOON_MAX_DEPTH ? TOON_OK : wrong(d, at, "no more than 2000 levels of nesting");
+}
+
 static toon_status push(toon_decoder *d, frame f, const uint8_t *at) {
-  if (d->depth == TOON_MAX_DEPTH) return wrong(d, at, "no more than 2000 levels of nesting");
+  TOON_TRY(deepen(d, 1, at));
   if (!d->frames) {
     d->frames = d->frames_small;
     d->frames_cap = TOON_DECODE_FRAMES_SMALL;
@@ -200,6 +209,11 @@ static toon_status push(toon_decoder *d, frame f, const uint8_t *at) {
   d->frames[d->depth++] = f;
   if (f.list) return put_lit(d, "[");
   return put_lit(d, "{");
+}
+
+static toon_status put_empty(toon_decoder *d, const char *brackets, const uint8_t *at) {
+  TOON_TRY(deepen(d, 1, at));
+  return put(d, brackets, 2);
 }
 
 static toon_status pop(toon_decoder *d) {
@@ -250,7 +264,8 @@ static bool is_row(const toon_decoder *d, const uint8_t *p, const uint8_t *end, 
 }
 
 /* What strict mode asks of a finished table or list. */
-static toon_status check_end(toon_decoder *d, uint64_t said, uint64_t found, uint32_t start, const uint8_t *at) {
+static toon_status check_end(toon_decoder *d, uint64_t said, uint64_t found, uint32_t start,
+                             const uint8_t *at) {
   if (!d->strict) return TOON_OK;
   if (said != found) return wrong(d, at, "as many entries as the header says");
   if (start && d->lines.taken_blank > start) return wrong(d, at, "no blank line inside a table or list");
@@ -263,6 +278,7 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
   toon_status status = TOON_OK;
   const uint8_t *at = h->columns.ptr;
   TOON_TRY(toon_read_columns(&d->columns, h->columns, h->delimiter, d->strict, &d->fault));
+  TOON_TRY(deepen(d, 1 + d->columns.depth, at));
   TOON_TRY(content_depth(d, base, &depth));
   TOON_TRY(put_lit(d, "["));
   while ((!d->strict || rows < h->count) && peek(d, &status) && d->lines.line.depth > base) {
@@ -294,6 +310,7 @@ static toon_status put_keyed_table(toon_decoder *d, const toon_header *h, uint32
   toon_status status = TOON_OK;
   const uint8_t *at = h->columns.ptr;
   TOON_TRY(toon_read_columns(&d->columns, h->columns, h->delimiter, d->strict, &d->fault));
+  TOON_TRY(deepen(d, 1 + d->columns.depth, at));
   TOON_TRY(content_depth(d, base, &depth));
   TOON_TRY(put_lit(d, "{"));
   frame f = {.keys = toon_keyset_begin(&d->keys)};
@@ -321,6 +338,7 @@ static toon_status put_keyed_table(toon_decoder *d, const toon_header *h, uint32
 static toon_status put_inline(toon_decoder *d, const toon_header *h) {
   const uint8_t *p = h->values.ptr, *end = p + h->values.len;
   uint64_t count = 0;
+  TOON_TRY(deepen(d, 1, p));
   for (;; p++) {
     TOON_TRY(toon_room(&d->w, 1));
     toon_write_byte(&d->w, count++ ? ',' : '[');
@@ -349,11 +367,12 @@ static toon_status put_rest(toon_decoder *d, toon_slice rest, uint32_t base) {
     toon_status status;
     bool nested = peek(d, &status) && d->lines.line.depth > base;
     TOON_TRY(status);
-    if (!nested) return put_lit(d, "{}");
-    if (d->strict && d->lines.line.depth > base + 1) return wrong(d, d->lines.line.at, "an indentation by one level");
+    if (!nested) return put_empty(d, "{}", rest.ptr);
+    if (d->strict && d->lines.line.depth > base + 1)
+      return wrong(d, d->lines.line.at, "an indentation by one level");
     return push(d, (frame){.base = base + 1, .lines = DEPTH_OPEN}, rest.ptr);
   }
-  if (rest.len == 2 && rest.ptr[0] == '[' && rest.ptr[1] == ']') return put_lit(d, "[]");
+  if (rest.len == 2 && rest.ptr[0] == '[' && rest.ptr[1] == ']') return put_empty(d, "[]", rest.ptr);
   return toon_decode_token(d, rest);
 }
 
@@ -386,8 +405,8 @@ static toon_status put_item(toon_decoder *d, toon_line line, uint32_t depth) {
   const uint8_t *p = line.at + 1, *end = line.end;
   while (p < end && *p == ' ') p++;
   size_t len = (size_t)(end - p);
-  if (len == 0) return put_lit(d, "{}");
-  if (len == 2 && p[0] == '[' && p[1] == ']') return put_lit(d, "[]");
+  if (len == 0) return put_empty(d, "{}", p);
+  if (len == 2 && p[0] == '[' && p[1] == ']') return put_empty(d, "[]", p);
   const uint8_t *colon = toon_scan_any(p, end, d->lines.end, ':', '"', '"');
   if (colon < end && *colon == '"') colon = toon_find_bare(colon, end, ':', ':');
   if (colon == end) return toon_decode_token(d, toon_slice_of(p, len));
@@ -426,7 +445,8 @@ static toon_status step_list(toon_decoder *d) {
   }
   const uint8_t *at = more ? line->at : d->lines.end;
   TOON_TRY(check_end(d, f->count, f->items, f->start, at));
-  if (d->strict && more && line->depth == f->lines && *line->at == '-' && is_item(line) && line->end - line->at > 1)
+  if (d->strict && more && line->depth == f->lines && *line->at == '-' && is_item(line) &&
+      line->end - line->at > 1)
     return wrong(d, line->at, "no more items than the header says");
   return pop(d);
 }
@@ -518,7 +538,8 @@ static toon_status report(const toon_decoder *d, toon_slice text, toon_error *er
   const uint8_t *at = d->fault.at, *line = text.ptr;
   uint32_t number = 1;
   for (const uint8_t *p; (p = memchr(line, '\n', (size_t)(at - line))); line = p + 1) number++;
-  toon_fail(err, TOON_ESYNTAX, "line %u, column %u: expected %s", number, (unsigned)(at - line) + 1, d->fault.expected);
+  toon_fail(err, TOON_ESYNTAX, "line %u, column %u: expected %s", number, (unsigned)(at - line) + 1,
+            d->fault.expected);
   if (err) {
     err->line = number;
     err->column = (uint32_t)(at - line) + 1;
@@ -535,7 +556,9 @@ toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_
   if (text.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the text is longer than 2 GiB");
   size_t len = out->len;
   toon_decoder d = {.strict = options->strict, .unique = options->strict};
-  d.lines = (toon_lines){.next = text.ptr, .end = text.ptr + text.len, .indent_size = options->indent_size,
+  d.lines = (toon_lines){.next = text.ptr,
+                         .end = text.ptr + text.len,
+                         .indent_size = options->indent_size,
                          .strict = options->strict};
   toon_status status = toon_writer_begin(&d.w, out, text.len + text.len / 4, TOON_TEXT_MAX);
   if (status == TOON_OK) status = put_document(&d);

@@ -1,5 +1,5 @@
-/* From JSON to TOON: the tape is walked once, with a stack of our own, and every line is written as it comes. The forms
- * are those of the spec's section 9 as the reference chooses them:
+/* From JSON to TOON: the tape is walked once, with a stack of our own, and every line is written as it comes.
+ * The forms are those of the spec's section 9 as the reference chooses them:
  *
  *     key[2]: 1,2                 array of scalars
  *     key[2]{id,at{x,y}}:         array of rows; nested objects become groups of columns
@@ -8,9 +8,9 @@
  *       a: 1
  *     key[2]:                     any other array
  *       - 1
- *       - id: 1                   an object in a list starts on the hyphen's line; its other fields follow one level deeper
- *         tags[1]: x
- *     key: []    key:    -        empty array; empty object; empty object in a list */
+ *       - id: 1                   an object in a list starts on the hyphen's line; its other fields follow
+ * one level deeper tags[1]: x key: []    key:    -        empty array; empty object; empty object in a list
+ */
 #include "toon/encode.h"
 
 #include "base/alloc.h"
@@ -33,7 +33,7 @@ typedef struct encoder {
   toon_writer *w;
   const uint8_t *json_end;
   uint8_t delimiter, indent_size;
-  bool on_hyphen; /* the next field stands behind a hyphen already written */
+  bool on_hyphen;         /* the next field stands behind a hyphen already written */
   toon_buf cells, groups; /* of uint32_t: cells of permuted rows; ends of open groups of columns */
   frame *frames;
   uint32_t depth, frames_cap;
@@ -42,7 +42,8 @@ typedef struct encoder {
 
 static toon_status push(encoder *e, uint32_t index, uint32_t depth, bool list) {
   if (e->depth == e->frames_cap) {
-    frame *frames = toon_realloc(e->frames == e->frames_small ? NULL : e->frames, e->frames_cap * 4 * sizeof *frames);
+    frame *frames =
+        toon_realloc(e->frames == e->frames_small ? NULL : e->frames, e->frames_cap * 4 * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
     if (e->frames == e->frames_small) memcpy(frames, e->frames_small, sizeof e->frames_small);
     e->frames = frames;
@@ -56,8 +57,10 @@ static toon_status push(encoder *e, uint32_t index, uint32_t depth, bool list) {
 
 /* The spaces in front of a line, where there is room. */
 static inline void write_indent(encoder *e, size_t spaces) {
-  if (spaces <= 16) memset(e->w->at, ' ', 16);
-  else memset(e->w->at, ' ', spaces);
+  if (spaces <= 16)
+    memset(e->w->at, ' ', 16);
+  else
+    memset(e->w->at, ' ', spaces);
   e->w->at += spaces;
 }
 
@@ -79,8 +82,10 @@ static toon_status put_key(encoder *e, const toon_node *node) {
   toon_slice key = toon_slice_of(toon_tape_bytes(e->tape, node), node->len);
   if (node->info & TOON_NODE_QUOTE) return toon_write_quoted(e->w, key);
   TOON_TRY(toon_room(e->w, key.len));
-  if (node->info & TOON_NODE_OWN) toon_write(e->w, key.ptr, key.len);
-  else toon_write_near(e->w, key.ptr, key.len, e->json_end);
+  if (node->info & TOON_NODE_OWN)
+    toon_write(e->w, key.ptr, key.len);
+  else
+    toon_write_near(e->w, key.ptr, key.len, e->json_end);
   return TOON_OK;
 }
 
@@ -196,7 +201,8 @@ static toon_status put_table(encoder *e, uint32_t index, uint32_t depth) {
   const toon_node *node = &tape->nodes[index];
   uint32_t keyed = toon_node_kind(node) == TOON_NODE_OBJECT, end = node->len, columns = 0;
   uint32_t first = index + 1 + keyed;
-  for (uint32_t i = first + 1; i < tape->nodes[first].len; i++) columns += toon_node_is_scalar(&tape->nodes[i]);
+  for (uint32_t i = first + 1; i < tape->nodes[first].len; i++)
+    columns += toon_node_is_scalar(&tape->nodes[i]);
   TOON_TRY(put_length(e, node->at, keyed));
   TOON_TRY(put_columns(e, first));
   TOON_TRY(put_lit(e, ":\n"));
@@ -303,15 +309,20 @@ static toon_status put_rest(encoder *e) {
   return TOON_OK;
 }
 
-/* A string that is all there is: with a byte order mark in front it is quoted, or a reader would take the mark off. */
-static bool starts_with_mark(toon_slice text) { return text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0; }
+/* A string that is all there is: with a byte order mark in front it is quoted, or a reader would take the
+ * mark off. */
+static bool starts_with_mark(toon_slice text) {
+  return text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0;
+}
 
 static toon_status put_root(encoder *e) {
   const toon_node *node = e->tape->nodes;
   if (toon_node_is_scalar(node)) {
     toon_slice text = toon_slice_of(toon_tape_bytes(e->tape, node), node->len);
-    if (toon_node_kind(node) == TOON_NODE_STRING && starts_with_mark(text)) TOON_TRY(toon_write_quoted(e->w, text));
-    else TOON_TRY(put_scalar(e, node));
+    if (toon_node_kind(node) == TOON_NODE_STRING && starts_with_mark(text))
+      TOON_TRY(toon_write_quoted(e->w, text));
+    else
+      TOON_TRY(put_scalar(e, node));
     return put_lit(e, "\n");
   }
   bool table;

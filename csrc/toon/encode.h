@@ -6,8 +6,8 @@
 #include "toon/toon.h"
 #include "toon/write.h"
 
-/* Write the value on the tape as a document (every line with its newline), or as a field: what follows a key at depth 0.
- * TOON_EVALUETOOBIG past the writer's limit. */
+/* Write the value on the tape as a document (every line with its newline), or as a field: what follows a key
+ * at depth 0. TOON_EVALUETOOBIG past the writer's limit. */
 toon_status toon_encode_tape(toon_tape *tape, const toon_text_options *options, bool field, toon_writer *w);
 
 /* TOON_EINVAL if the indentation is not one toon.h allows. */

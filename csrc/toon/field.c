@@ -1,6 +1,6 @@
-/* Fields: one value as the log keeps it, the text that follows its key at column 0. Such text is written here only, so
- * it is trusted to be well made (its checksum was verified): reading it checks no counts against damage done on purpose,
- * but never reads or writes outside its bounds. */
+/* Fields: one value as the log keeps it, the text that follows its key at column 0. Such text is written here
+ * only, so it is trusted to be well made (its checksum was verified): reading it checks no counts against
+ * damage done on purpose, but never reads or writes outside its bounds. */
 #include "toon/toon.h"
 
 #include "base/base64.h"
@@ -74,7 +74,8 @@ toon_status toon_field_string(toon_slice text, size_t max, toon_buf *out, uint8_
   }
   toon_write_byte(&w, '\n');
   toon_writer_end(&w);
-  *flags = (uint8_t)(TOON_STRING | (has & TOON_HAS_HIGH ? 0 : TOON_TEXT_ASCII) | (plain ? TOON_TEXT_PLAIN : 0));
+  *flags =
+      (uint8_t)(TOON_STRING | (has & TOON_HAS_HIGH ? 0 : TOON_TEXT_ASCII) | (plain ? TOON_TEXT_PLAIN : 0));
   return TOON_OK;
 }
 
@@ -97,7 +98,9 @@ toon_status toon_field_bytes(toon_slice bytes, size_t max, toon_buf *out, uint8_
 /* The token of a scalar field: between ": " and "\n". */
 static toon_slice token_of(toon_slice field) { return toon_slice_of(field.ptr + 2, field.len - 3); }
 
-static bool is_scalar(toon_slice field) { return field.len >= 4 && field.ptr[0] == ':' && field.ptr[1] == ' '; }
+static bool is_scalar(toon_slice field) {
+  return field.len >= 4 && field.ptr[0] == ':' && field.ptr[1] == ' ';
+}
 
 static bool is_bytes(toon_slice token) {
   return token.len >= BYTES_MARK_LEN && memcmp(token.ptr, BYTES_MARK, BYTES_MARK_LEN) == 0;
@@ -112,24 +115,24 @@ static uint8_t kind_of(toon_slice field) {
   toon_slice token = token_of(field);
   toon_number_form form;
   switch (*token.ptr) {
-    case '"': return TOON_STRING;
-    case '[': return TOON_ARRAY;
-    case 'n':
-      if (toon_is_literal(token.ptr, token.len)) return TOON_NULL;
-      break;
-    case 't':
-      if (toon_is_literal(token.ptr, token.len)) return TOON_TRUE;
-      break;
-    case 'f':
-      if (toon_is_literal(token.ptr, token.len)) return TOON_FALSE;
-      break;
-    case 'b':
-      if (is_bytes(token)) return TOON_BYTES;
-      break;
-    default:
-      if ((toon_is_digit(*token.ptr) || *token.ptr == '-') &&
-          toon_number_scan(token.ptr, token.ptr + token.len, &form) == token.len)
-        return TOON_NUMBER;
+  case '"': return TOON_STRING;
+  case '[': return TOON_ARRAY;
+  case 'n':
+    if (toon_is_literal(token.ptr, token.len)) return TOON_NULL;
+    break;
+  case 't':
+    if (toon_is_literal(token.ptr, token.len)) return TOON_TRUE;
+    break;
+  case 'f':
+    if (toon_is_literal(token.ptr, token.len)) return TOON_FALSE;
+    break;
+  case 'b':
+    if (is_bytes(token)) return TOON_BYTES;
+    break;
+  default:
+    if ((toon_is_digit(*token.ptr) || *token.ptr == '-') &&
+        toon_number_scan(token.ptr, token.ptr + token.len, &form) == token.len)
+      return TOON_NUMBER;
   }
   return TOON_STRING | TOON_TEXT_PLAIN;
 }
@@ -156,14 +159,19 @@ toon_status toon_field_to_json(toon_slice field, toon_buf *out, toon_error *err)
   toon_decoder d = {.strict = true};
   const uint8_t *line = field.len ? memchr(field.ptr, '\n', field.len) : NULL;
   if (!line) return toon_fail(err, TOON_ESYNTAX, "the field has no newline");
-  d.lines = (toon_lines){.next = line + 1, .end = field.ptr + field.len, .number = 1, .indent_size = 2, .strict = true};
+  d.lines = (toon_lines){
+      .next = line + 1, .end = field.ptr + field.len, .number = 1, .indent_size = 2, .strict = true};
   toon_status status = toon_writer_begin(&d.w, out, field.len + field.len / 4, TOON_TEXT_MAX);
   if (status == TOON_OK) {
-    if (is_scalar(field) && field.ptr[2] != '[') status = toon_decode_token(&d, token_of(field));
-    else status = toon_decode_member(&d, toon_slice_of(field.ptr, (size_t)(line - field.ptr)), 0);
+    if (is_scalar(field) && field.ptr[2] != '[')
+      status = toon_decode_token(&d, token_of(field));
+    else
+      status = toon_decode_member(&d, toon_slice_of(field.ptr, (size_t)(line - field.ptr)), 0);
   }
-  if (status == TOON_OK) toon_writer_end(&d.w);
-  else out->len = len;
+  if (status == TOON_OK)
+    toon_writer_end(&d.w);
+  else
+    out->len = len;
   toon_decoder_free(&d);
   return status == TOON_OK ? status : report(&d, field, status, err);
 }
@@ -201,7 +209,7 @@ toon_status toon_field_to_bytes(toon_slice field, toon_buf *out, toon_error *err
 /* An object's lines, one level further left. */
 static toon_status put_dedented(toon_slice lines, toon_buf *out) {
   const uint8_t *p = lines.ptr, *end = p + lines.len;
-  TOON_TRY(toon_buf_reserve(out, lines.len));
+  TOON_TRY(toon_buf_reserve(out, lines.len + 1));
   uint8_t *to = out->ptr + out->len;
   while (p < end) {
     const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));

@@ -1,5 +1,5 @@
-/* Array headers. Whatever has a bracket outside quotes before its first colon outside quotes wants to be one, and is
- * refused if it is none; in strict mode and else. */
+/* Array headers. Whatever has a bracket outside quotes before its first colon outside quotes wants to be one,
+ * and is refused if it is none; in strict mode and else. */
 #include "toon/header.h"
 
 #include "toon/scan.h"
@@ -11,7 +11,8 @@ static toon_status wrong(toon_fault *fault, const uint8_t *at, const char *expec
 }
 
 const uint8_t *toon_closing_quote(const uint8_t *p, const uint8_t *end) {
-  for (p++; (p = toon_scan_any(p, end, end, '"', '\\', '\\')) < end && *p == '\\'; p = end - p > 2 ? p + 2 : end) {
+  for (p++; (p = toon_scan_any(p, end, end, '"', '\\', '\\')) < end && *p == '\\';
+       p = end - p > 2 ? p + 2 : end) {
   }
   return p;
 }
@@ -32,17 +33,21 @@ static toon_slice trim(const uint8_t *p, const uint8_t *end) {
 }
 
 /* What stands between the brackets: digits, a colon if keyed, a delimiter if it is not the comma. */
-static toon_status read_brackets(const uint8_t *p, const uint8_t *end, toon_header *header, toon_fault *fault) {
+static toon_status read_brackets(const uint8_t *p, const uint8_t *end, toon_header *header,
+                                 toon_fault *fault) {
   header->delimiter = ',';
   if (end > p && (end[-1] == '\t' || end[-1] == '|')) header->delimiter = *--end;
   header->keyed = end > p && end[-1] == ':';
   end -= header->keyed;
-  if (p == end || (*p == '0' && end - p > 1)) return wrong(fault, p, "a length without leading zeros in the brackets");
+  if (p == end || (*p == '0' && end - p > 1))
+    return wrong(fault, p, "a length without leading zeros in the brackets");
   header->count = 0;
   for (; p < end; p++) {
     if (!toon_is_digit(*p)) return wrong(fault, p, "a length in the brackets: digits only");
-    if (header->count < UINT64_MAX / 10 - 1) header->count = header->count * 10 + (uint64_t)(*p - '0');
-    else header->count = UINT64_MAX;
+    if (header->count < UINT64_MAX / 10 - 1)
+      header->count = header->count * 10 + (uint64_t)(*p - '0');
+    else
+      header->count = UINT64_MAX;
   }
   return TOON_OK;
 }
@@ -50,8 +55,10 @@ static toon_status read_brackets(const uint8_t *p, const uint8_t *end, toon_head
 /* The brace that closes the one at p; end if none does. */
 static const uint8_t *closing_brace(const uint8_t *p, const uint8_t *end) {
   for (size_t depth = 0; (p = toon_find_bare(p, end, '{', '}')) < end; p++) {
-    if (*p == '{') depth++;
-    else if (--depth == 0) break;
+    if (*p == '{')
+      depth++;
+    else if (--depth == 0)
+      break;
   }
   return p;
 }
@@ -79,15 +86,18 @@ toon_status toon_read_header(const uint8_t *p, const uint8_t *end, toon_header *
     header->columns = toon_slice_of(colon + 1, (size_t)(brace - colon - 1));
     colon = brace + 1;
   }
-  if (colon == end || *colon != ':') return wrong(fault, colon, "a colon right behind the header's bracket or brace");
+  if (colon == end || *colon != ':')
+    return wrong(fault, colon, "a colon right behind the header's bracket or brace");
   header->key = (toon_slice){NULL, 0};
   if (open > p) {
-    if (open[-1] == ' ' || open[-1] == '\t') return wrong(fault, open - 1, "no space between key and bracket");
+    if (open[-1] == ' ' || open[-1] == '\t')
+      return wrong(fault, open - 1, "no space between key and bracket");
     header->key = toon_slice_of(p, (size_t)(open - p));
   }
   TOON_TRY(read_brackets(open + 1, shut, header, fault));
   header->values = trim(colon + 1, end);
-  if (header->keyed && !header->columns.ptr) return wrong(fault, shut, "columns in braces behind a length with a colon");
+  if (header->keyed && !header->columns.ptr)
+    return wrong(fault, shut, "columns in braces behind a length with a colon");
   if (header->columns.ptr && header->values.len)
     return wrong(fault, header->values.ptr, "nothing behind the colon of a header with columns");
   *is_header = true;
@@ -147,8 +157,11 @@ static toon_status skip_name(const uint8_t **p, const uint8_t *end, uint8_t deli
 
 static toon_status begin_group(column_reader *r, const uint8_t *at) {
   toon_buf *groups = &r->columns->groups;
-  if (groups->len >= TOON_MAX_DEPTH * sizeof r->names) return wrong(r->fault, at, "no more than 2000 levels of nesting");
+  if (groups->len >= TOON_MAX_DEPTH * sizeof r->names)
+    return wrong(r->fault, at, "no more than 2000 levels of nesting");
   TOON_TRY(toon_buf_append(groups, &r->names, sizeof r->names));
+  uint32_t depth = (uint32_t)(groups->len / sizeof r->names) + 1;
+  if (r->columns->depth < depth) r->columns->depth = depth;
   r->names = toon_keyset_begin(&r->columns->names);
   r->first = true;
   return TOON_OK;
@@ -173,7 +186,8 @@ static toon_status read_columns(column_reader *r, const uint8_t *p, const uint8_
     toon_slice text = trim(name, p);
     if (text.len == 0) return wrong(r->fault, name, "a column name");
     bool group = p < end && *p == '{';
-    if (group && p[-1] == ' ') return wrong(r->fault, p - 1, "no space between a name and its group of columns");
+    if (group && p[-1] == ' ')
+      return wrong(r->fault, p - 1, "no space between a name and its group of columns");
     TOON_TRY(put_name(r, text));
     if (group) {
       TOON_TRY(begin_group(r, p++));
@@ -197,9 +211,11 @@ static toon_status read_columns(column_reader *r, const uint8_t *p, const uint8_
   return TOON_OK;
 }
 
-toon_status toon_read_columns(toon_columns *columns, toon_slice list, uint8_t delimiter, bool unique, toon_fault *fault) {
+toon_status toon_read_columns(toon_columns *columns, toon_slice list, uint8_t delimiter, bool unique,
+                              toon_fault *fault) {
   column_reader r = {.columns = columns, .first = true, .unique = unique, .fault = fault};
   columns->text.len = columns->ends.len = columns->groups.len = 0;
+  columns->depth = 1;
   toon_keyset_end(&columns->names, 0);
   TOON_TRY(toon_writer_begin(&r.w, &columns->text, list.len + 16, TOON_TEXT_MAX));
   TOON_TRY(read_columns(&r, list.ptr, list.ptr + list.len, delimiter));

@@ -39,20 +39,23 @@ static toon_status hash_keys(toon_keyset *set, uint32_t from, uint32_t to) {
   return TOON_OK;
 }
 
-toon_status toon_keyset_add(toon_keyset *set, uint32_t begin, const uint8_t *text, uint32_t at, uint32_t len, bool *fresh) {
+toon_status toon_keyset_add(toon_keyset *set, uint32_t begin, const uint8_t *text, uint32_t at, uint32_t len,
+                            bool *fresh) {
   if (!set->seed) set->seed = (uint64_t)(uintptr_t)set * 0x9E3779B97F4A7C15ull | 1;
   uint64_t hash = toon_hash(text + at, len, set->seed + begin) & ~(1ull << 63);
   uint32_t n = set->count - begin;
   *fresh = false;
   if (n <= FEW) {
     for (uint32_t i = begin; i < set->count; i++)
-      if (set->keys[i].hash == hash && set->keys[i].len == len && memcmp(text + set->keys[i].at, text + at, len) == 0)
+      if (set->keys[i].hash == hash && set->keys[i].len == len &&
+          memcmp(text + set->keys[i].at, text + at, len) == 0)
         return TOON_OK;
   } else {
     hash |= 1ull << 63;
     for (uint32_t i = (uint32_t)hash & set->mask; set->slots[i]; i = (i + 1) & set->mask) {
       const key *k = &set->keys[set->slots[i] - 1];
-      if (k->hash == hash && set->slots[i] > begin && k->len == len && memcmp(text + k->at, text + at, len) == 0)
+      if (k->hash == hash && set->slots[i] > begin && k->len == len &&
+          memcmp(text + k->at, text + at, len) == 0)
         return TOON_OK;
     }
   }

@@ -1,5 +1,5 @@
-/* The lines of a TOON text: comments skipped, blank lines noted, indentation turned into depth, spaces at the end off.
- * One line can be looked at before it is taken. */
+/* The lines of a TOON text: comments skipped, blank lines noted, indentation turned into depth, spaces at the
+ * end off. One line can be looked at before it is taken. */
 #ifndef TOON_TOON_LINES_H
 #define TOON_TOON_LINES_H
 
@@ -18,12 +18,13 @@ typedef struct toon_lines {
   uint32_t blank;
   uint8_t indent_size;
   bool strict;
-  bool have;      /* `line` has been read and not taken */
+  bool have; /* `line` has been read and not taken */
   toon_line line;
   uint32_t taken_blank; /* `blank` of the line last taken */
 } toon_lines;
 
-/* Read a line into lines->line unless there is one. Returns false at the end of the text. TOON_ESYNTAX: *fault. */
+/* Read a line into lines->line unless there is one. Returns false at the end of the text. TOON_ESYNTAX:
+ * *fault. */
 toon_status toon_lines_read(toon_lines *lines, bool *more, toon_fault *fault);
 
 static inline toon_status toon_lines_peek(toon_lines *lines, bool *more, toon_fault *fault) {

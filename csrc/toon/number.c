@@ -1,9 +1,10 @@
 /* Numbers: scanning, reading and printing, without the locale that strtod and printf look at.
  *
- * Reading is Eisel and Lemire's method: the digits as a 64-bit integer times a 128-bit power of ten give the double
- * (Mushtak and Lemire, "Fast number parsing without fallback", show that 128 bits always suffice). Digits beyond the
- * 19th are cut off; if that can matter, the exact value is compared with the midpoint of the two candidates.
- * Printing is Giulietti's Schubfach: the shortest decimal inside the rounding interval, nearest to the value. */
+ * Reading is Eisel and Lemire's method: the digits as a 64-bit integer times a 128-bit power of ten give the
+ * double (Mushtak and Lemire, "Fast number parsing without fallback", show that 128 bits always suffice).
+ * Digits beyond the 19th are cut off; if that can matter, the exact value is compared with the midpoint of
+ * the two candidates. Printing is Giulietti's Schubfach: the shortest decimal inside the rounding interval,
+ * nearest to the value. */
 #include "toon/number.h"
 
 #include "base/hash.h"
@@ -23,7 +24,8 @@ static inline bool are_digits(uint64_t eight) {
 static inline uint64_t value_of_digits(uint64_t eight) {
   eight -= 0x3030303030303030u;
   eight = eight * 10 + (eight >> 8); /* pairs in every other byte */
-  return ((eight & 0x000000FF000000FFu) * 0x000F424000000064u + (eight >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u) >>
+  return ((eight & 0x000000FF000000FFu) * 0x000F424000000064u +
+          (eight >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u) >>
          32;
 }
 size_t toon_number_scan(const uint8_t *p, const uint8_t *end, toon_number_form *form) {
@@ -49,8 +51,8 @@ size_t toon_number_scan(const uint8_t *p, const uint8_t *end, toon_number_form *
       digits = zeros > 5 ? SIZE_MAX : fraction_len - zeros;
     }
     *form = p[-1] == '0' || digits == SIZE_MAX || whole_len > 21 ? TOON_NUMBER_OTHER
-            : digits > 15                                          ? TOON_NUMBER_DIGITS
-                                                                   : TOON_NUMBER_CANONICAL;
+            : digits > 15                                        ? TOON_NUMBER_DIGITS
+                                                                 : TOON_NUMBER_CANONICAL;
   }
   if (p < end && (*p | 0x20) == 'e') {
     p++;
@@ -144,28 +146,40 @@ static int big_compare(const big *a, const big *b) {
 
 #define DIGITS_KEPT 800 /* more than 767 digits never decide, except by not being all zero */
 
-/* Which of two neighbouring doubles is nearest to the decimal whose significant digits begin at p (they may have one
- * point among them) and whose last kept digit counts 10^exponent. */
+/* Which of two neighbouring doubles is nearest to the decimal whose significant digits begin at p (they may
+ * have one point among them) and whose last kept digit counts 10^exponent. */
 static uint64_t nearest_of(uint64_t below, const uint8_t *p, size_t count, int64_t exponent, bool more) {
   big left = {.count = 0}, right = {.count = 0};
-  for (size_t i = 0; i < count; p++) {
+  uint32_t chunk = 0, scale = 1;
+  for (; count; p++) {
     if (*p == '.') continue;
-    big_multiply_add(&left, 10, (uint32_t)(*p - '0'));
-    i++;
+    chunk = chunk * 10 + (uint32_t)(*p - '0');
+    scale *= 10;
+    if (--count == 0 || scale == 1000000000) {
+      big_multiply_add(&left, scale, chunk);
+      chunk = 0;
+      scale = 1;
+    }
   }
   uint64_t mantissa = below & (HIDDEN_BIT - 1);
   int64_t power2 = (int64_t)(below >> MANTISSA_BITS);
-  if (power2) mantissa |= HIDDEN_BIT;
-  else power2 = 1;
+  if (power2)
+    mantissa |= HIDDEN_BIT;
+  else
+    power2 = 1;
   uint64_t middle = mantissa * 2 + 1;
   power2 -= 1023 + MANTISSA_BITS + 1;
   right.limb[0] = (uint32_t)middle;
   right.limb[1] = (uint32_t)(middle >> 32);
   right.count = right.limb[1] ? 2 : 1;
-  if (exponent >= 0) big_times_ten_to(&left, exponent);
-  else big_times_ten_to(&right, -exponent);
-  if (power2 >= 0) big_shift_left(&right, power2);
-  else big_shift_left(&left, -power2);
+  if (exponent >= 0)
+    big_times_ten_to(&left, exponent);
+  else
+    big_times_ten_to(&right, -exponent);
+  if (power2 >= 0)
+    big_shift_left(&right, power2);
+  else
+    big_shift_left(&left, -power2);
   int order = big_compare(&left, &right);
   if (order == 0 && more) order = 1;
   return order > 0 || (order == 0 && (below & 1)) ? below + 1 : below;
@@ -192,8 +206,10 @@ static inline const uint8_t *read_digits(decimal *d, const uint8_t *p, const uin
     d->count += 8;
   }
   for (; p < end && toon_is_digit(*p); p++) {
-    if (d->count < 19) d->digits = d->digits * 10 + (uint64_t)(*p - '0');
-    else if (d->count >= DIGITS_KEPT && *p != '0') d->more = true;
+    if (d->count < 19)
+      d->digits = d->digits * 10 + (uint64_t)(*p - '0');
+    else if (d->count >= DIGITS_KEPT && *p != '0')
+      d->more = true;
     d->count++;
   }
   return p;
@@ -225,10 +241,12 @@ static decimal take_apart(const uint8_t *token, size_t len) {
 /* The bits of the nearest double, without the sign. */
 static uint64_t bits_of(const decimal *d) {
   if (d->count <= 19) {
-    if (d->digits <= 1ull << 53 && d->exponent >= -22 && d->exponent <= 22) { /* both factors are exact doubles */
+    if (d->digits <= 1ull << 53 && d->exponent >= -22 &&
+        d->exponent <= 22) { /* both factors are exact doubles */
       static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-      double value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent] : (double)d->digits * powers[d->exponent];
+      double value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent]
+                                     : (double)d->digits * powers[d->exponent];
       return to_bits(value);
     }
     return nearest(d->digits, d->exponent);

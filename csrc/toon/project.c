@@ -1,8 +1,9 @@
 /* Projection: some fields of a stored object, as JSON, without decoding the others.
  *
- * Names are turned into key tokens once, so finding a field is comparing bytes. A body is the run of lines of one object;
- * its fields are the lines that have no space at column 2 * depth, what belongs to a field are the lines below it that
- * have one. The body of an object in a list begins on the hyphen's line, whose first field stands at that very column.
+ * Names are turned into key tokens once, so finding a field is comparing bytes. A body is the run of lines of
+ * one object; its fields are the lines that have no space at column 2 * depth, what belongs to a field are
+ * the lines below it that have one. The body of an object in a list begins on the hyphen's line, whose first
+ * field stands at that very column.
  *
  * First every path's value is found in the text, then they are written in the order asked for. */
 #include "toon/toon.h"
@@ -26,8 +27,9 @@ typedef struct target {
   size_t count;
   toon_slice key;
   place place;
-  uint32_t first, last; /* in a table: its columns, counted as cells; first > last if there is no such column */
-  toon_columns group;   /* in a table: of a group of columns */
+  uint32_t first,
+      last;           /* in a table: its columns, counted as cells; first > last if there is no such column */
+  toon_columns group; /* in a table: of a group of columns */
   bool is_group;
 } target;
 
@@ -37,7 +39,7 @@ typedef struct projector {
   size_t count;
   toon_slice *tokens;
   toon_buf text;  /* tokens and keys */
-  toon_buf cells; /* of const uint8_t *: where the cells of a row begin */
+  toon_buf cells; /* of uint32_t: where the cells of a row begin */
 } projector;
 
 static toon_status wrong(projector *p, const uint8_t *at, const char *expected) {
@@ -52,7 +54,8 @@ static const uint8_t *line_end(const uint8_t *p, const uint8_t *end) {
   return newline ? newline : end;
 }
 
-/* Behind the line at p and the lines below it that are deeper than `depth`. All lines up to end are at least as deep. */
+/* Behind the line at p and the lines below it that are deeper than `depth`. All lines up to end are at least
+ * as deep. */
 static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end, uint32_t depth) {
   size_t column = (size_t)depth * 2;
   do {
@@ -73,8 +76,14 @@ static size_t key_length(const uint8_t *p, const uint8_t *end) {
   return (size_t)(q - p);
 }
 
-static bool is_token(toon_slice token, const uint8_t *p, size_t len) {
-  return token.len == len && memcmp(token.ptr, p, len) == 0;
+/* The field at p in a body: its key token. Returns where the next field begins. */
+static const uint8_t *read_field(const uint8_t *p, const uint8_t *end, uint32_t depth, toon_slice *token) {
+  const uint8_t *next = skip_value(p, end, depth), *line = line_end(p, next);
+  size_t column = (size_t)depth * 2;
+  const uint8_t *key =
+      (size_t)(line - p) < column ? line : p + column; /* no line is shorter, but for damage */
+  *token = toon_slice_of(key, key_length(key, line));
+  return next;
 }
 
 /* Read the header that begins a table at text (keyed or not). */
@@ -82,24 +91,25 @@ static bool read_table(toon_slice text, toon_header *header) {
   bool is_header;
   toon_fault fault;
   const uint8_t *end = line_end(text.ptr, text.ptr + text.len);
-  return text.len && *text.ptr == '[' && toon_read_header(text.ptr, end, header, &is_header, &fault) == TOON_OK &&
-         is_header && header->columns.ptr;
+  return text.len && *text.ptr == '[' &&
+         toon_read_header(text.ptr, end, header, &is_header, &fault) == TOON_OK && is_header &&
+         header->columns.ptr;
 }
 
 static bool is_nested(toon_slice text) { return text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == '\n'; }
 
 /* ---- columns ---- */
 
-/* Find a column (or a group of them) by its names. *first, *last: its cells. *group: its columns, ptr NULL for one cell.
- * False if there is none. */
-static bool find_column(toon_slice list, const toon_slice *tokens, size_t count, uint32_t *first, uint32_t *last,
-                        toon_slice *group) {
+/* Find a column (or a group of them) by its names. *first, *last: its cells. *group: its columns, ptr NULL
+ * for one cell. False if there is none. */
+static bool find_column(toon_slice list, const toon_slice *tokens, size_t count, uint32_t *first,
+                        uint32_t *last, toon_slice *group) {
   const uint8_t *p = list.ptr, *end = p + list.len;
   uint32_t cell = 0;
   size_t depth = 0, wanted = 0; /* depth of groups; how many names have been found */
   while (p < end) {
     size_t len = key_length(p, end);
-    bool found = depth == wanted && is_token(tokens[wanted], p, len);
+    bool found = depth == wanted && toon_slice_eq(tokens[wanted], toon_slice_of(p, len));
     p += len;
     bool opens = p < end && *p == '{';
     if (found && ++wanted == count) {
@@ -109,9 +119,12 @@ static bool find_column(toon_slice list, const toon_slice *tokens, size_t count,
       const uint8_t *start = ++p;
       for (depth = 1; p < end; p++) { /* cells end with a comma or with the first of the braces behind them */
         if (*p == '"' && (p = toon_closing_quote(p, end)) == end) break;
-        if (*p == ',') ++*last;
-        else if (*p == '{') depth++;
-        else if (*p == '}' && --depth == 0) break;
+        if (*p == ',')
+          ++*last;
+        else if (*p == '{')
+          depth++;
+        else if (*p == '}' && --depth == 0)
+          break;
       }
       *group = toon_slice_of(start, (size_t)(p - start));
       return p < end;
@@ -125,52 +138,53 @@ static bool find_column(toon_slice list, const toon_slice *tokens, size_t count,
     cell++;
     for (; p < end && *p == '}'; p++)
       if (--depth < wanted) return false; /* the group that was to hold it has ended */
-    p++;
+    if (p < end) p++;
   }
   return false;
 }
 
-/* The start of every cell of a row, up to the one with the number `last`, and behind it one past its end. */
+/* Where in a row its cells begin, up to the one with the number `last`, and behind that one past its end. */
 static toon_status find_cells(projector *p, toon_slice row, uint32_t last) {
   const uint8_t *at = row.ptr, *end = at + row.len;
   p->cells.len = 0;
-  TOON_TRY(toon_buf_append(&p->cells, &at, sizeof at));
-  for (uint32_t i = 0; i <= last; i++) {
-    at = toon_find_bare(at, end, ',', ',');
+  for (uint32_t i = 0, start = 0; i <= last + 1; i++) {
+    TOON_TRY(toon_buf_append(&p->cells, &start, sizeof start));
+    if (i > last) break;
+    at = toon_find_bare(row.ptr + start, end, ',', ',');
     if (at == end && i < last) return wrong(p, at, "as many cells as the header has columns");
-    at++; /* behind the comma; one past the row for the last */
-    TOON_TRY(toon_buf_append(&p->cells, &at, sizeof at));
+    start = (uint32_t)(at - row.ptr) + 1;
   }
   return TOON_OK;
 }
 
-/* The text of cells [first, last] of the row found last. */
-static toon_slice cells_between(const projector *p, uint32_t first, uint32_t last) {
-  const uint8_t *const *cells = (const uint8_t *const *)(const void *)p->cells.ptr;
-  return toon_slice_of(cells[first], (size_t)(cells[last + 1] - 1 - cells[first]));
+/* The text of cells [first, last] of the row, whose cells were found. */
+static toon_slice cells_between(const projector *p, toon_slice row, uint32_t first, uint32_t last) {
+  const uint32_t *starts = (const uint32_t *)(const void *)p->cells.ptr;
+  return toon_slice_of(row.ptr + starts[first], starts[last + 1] - 1 - starts[first]);
 }
 
 /* ---- finding ---- */
 
+/* What follows a key, to the end of its value. */
+static toon_slice behind(toon_slice key, const uint8_t *end) {
+  return toon_slice_of(key.ptr + key.len, (size_t)(end - key.ptr) - key.len);
+}
+
 /* The value of the field `token` in a body. */
 static bool find_field(toon_slice body, uint32_t depth, toon_slice token, toon_slice *value) {
-  const uint8_t *p = body.ptr, *end = p + body.len;
-  size_t column = (size_t)depth * 2;
-  while ((size_t)(end - p) > column) {
-    const uint8_t *key = p + column, *next = skip_value(p, end, depth);
-    size_t len = key_length(key, line_end(key, next));
-    if (is_token(token, key, len)) {
-      *value = toon_slice_of(key + len, (size_t)(next - key - len));
-      return true;
-    }
-    p = next;
+  const uint8_t *p = body.ptr, *end = p + body.len, *next;
+  for (toon_slice key; p < end; p = next) {
+    next = read_field(p, end, depth, &key);
+    if (!toon_slice_eq(token, key)) continue;
+    *value = behind(key, next);
+    return true;
   }
   return false;
 }
 
 /* Follow the names from a field's value on. */
-static toon_status follow(projector *p, toon_slice value, uint32_t depth, const toon_slice *tokens, size_t count,
-                          place *to) {
+static toon_status follow(projector *p, toon_slice value, uint32_t depth, const toon_slice *tokens,
+                          size_t count, place *to) {
   to->kind = NOWHERE;
   for (; count && is_nested(value); depth++, tokens++, count--) {
     toon_slice body = toon_slice_of(value.ptr + 2, value.len - 2);
@@ -195,26 +209,24 @@ static toon_status follow(projector *p, toon_slice value, uint32_t depth, const 
   toon_slice group;
   if (!find_column(header.columns, tokens + 1, count - 1, &first, &last, &group)) return TOON_OK;
   TOON_TRY(find_cells(p, row, last));
-  *to = (place){.kind = group.ptr ? CELLS : CELL, .text = cells_between(p, first, last), .columns = group};
+  *to =
+      (place){.kind = group.ptr ? CELLS : CELL, .text = cells_between(p, row, first, last), .columns = group};
   return TOON_OK;
 }
 
 /* Find all targets in a body. */
 static toon_status find_all(projector *p, toon_slice body, uint32_t depth) {
-  const uint8_t *at = body.ptr, *end = at + body.len;
-  size_t column = (size_t)depth * 2, missing = p->count;
+  const uint8_t *at = body.ptr, *end = at + body.len, *next;
+  size_t missing = p->count;
   for (size_t i = 0; i < p->count; i++) p->targets[i].place.kind = NOWHERE;
-  while (missing && (size_t)(end - at) > column) {
-    const uint8_t *key = at + column, *next = skip_value(at, end, depth);
-    size_t len = key_length(key, line_end(key, next));
+  for (toon_slice key; missing && at < end; at = next) {
+    next = read_field(at, end, depth, &key);
     for (size_t i = 0; i < p->count; i++) {
       target *t = &p->targets[i];
-      if (!is_token(t->tokens[0], key, len)) continue;
+      if (!toon_slice_eq(t->tokens[0], key)) continue;
       missing--;
-      TOON_TRY(follow(p, toon_slice_of(key + len, (size_t)(next - key - len)), depth, t->tokens + 1, t->count - 1,
-                      &t->place));
+      TOON_TRY(follow(p, behind(key, next), depth, t->tokens + 1, t->count - 1, &t->place));
     }
-    at = next;
   }
   return TOON_OK;
 }
@@ -242,7 +254,8 @@ static toon_status put_place(projector *p, const place *from) {
     return toon_decode_row(d, &d->columns, at, end, ',');
   }
   const uint8_t *line = line_end(at, end);
-  d->lines = (toon_lines){.next = line < end ? line + 1 : NULL, .end = end, .number = 1, .indent_size = 2, .strict = true};
+  d->lines = (toon_lines){
+      .next = line < end ? line + 1 : NULL, .end = end, .number = 1, .indent_size = 2, .strict = true};
   return toon_decode_member(d, toon_slice_of(at, (size_t)(line - at)), from->depth);
 }
 
@@ -283,7 +296,8 @@ static toon_status put_rows(projector *p, const toon_header *header, const uint8
     if (!first_row) TOON_TRY(put_byte(p, ','));
     first_row = false;
     if (line - at < 2) return wrong(p, at, "a row");
-    if (!none) TOON_TRY(find_cells(p, toon_slice_of(at + 2, (size_t)(line - at - 2)), last));
+    toon_slice row = toon_slice_of(at + 2, (size_t)(line - at - 2));
+    if (!none) TOON_TRY(find_cells(p, row, last));
     TOON_TRY(put_byte(p, '{'));
     for (size_t i = 0; i < p->count; i++) {
       target *t = &p->targets[i];
@@ -291,10 +305,12 @@ static toon_status put_rows(projector *p, const toon_header *header, const uint8
       if (any) TOON_TRY(put_byte(p, ','));
       any = true;
       TOON_TRY(put(p, t->key));
-      toon_slice cells = cells_between(p, t->first, t->last);
+      toon_slice cells = cells_between(p, row, t->first, t->last);
       const uint8_t *cell = cells.ptr;
-      if (t->is_group) TOON_TRY(toon_decode_row(&p->d, &t->group, cell, cell + cells.len, ','));
-      else TOON_TRY(toon_decode_cell(&p->d, &cell, cell + cells.len, ','));
+      if (t->is_group)
+        TOON_TRY(toon_decode_row(&p->d, &t->group, cell, cell + cells.len, ','));
+      else
+        TOON_TRY(toon_decode_cell(&p->d, &cell, cell + cells.len, ','));
     }
     TOON_TRY(put_byte(p, '}'));
     at = line < end ? line + 1 : end;
@@ -395,20 +411,24 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
   return TOON_OK;
 }
 
-toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err) {
-  projector p = {.count = count, .d = {.strict = true}};
+toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out,
+                         toon_error *err) {
+  projector p = {.count = count, .d = {.strict = true, .lines = {.end = field.ptr + field.len}}};
   size_t len = out->len;
   bool whole = false;
   if (field.len < 2) return toon_fail(err, TOON_ESYNTAX, "the field is too short");
   toon_status status = read_paths(&p, paths);
   if (status == TOON_OK) status = toon_writer_begin(&p.d.w, out, 256, TOON_TEXT_MAX);
   if (status == TOON_OK) status = put_projection(&p, field, &whole);
-  if (status == TOON_OK && !whole) toon_writer_end(&p.d.w);
-  else out->len = len;
+  if (status == TOON_OK && !whole)
+    toon_writer_end(&p.d.w);
+  else
+    out->len = len;
   if (status == TOON_ESYNTAX)
     toon_fail(err, status, "the stored text is not as it was written; at byte %zu of the field expected %s",
               (size_t)(p.d.fault.at - field.ptr), p.d.fault.expected);
-  else if (status != TOON_OK) toon_fail(err, status, NULL);
+  else if (status != TOON_OK)
+    toon_fail(err, status, NULL);
   if (p.targets)
     for (size_t i = 0; i < count; i++) toon_columns_free(&p.targets[i].group);
   toon_free(p.targets);

@@ -1,5 +1,6 @@
-/* Strings and keys: bare or quoted, and back. The rules are those of section 7 of the spec: inside quotes \\ \" \n \r \t
- * and \u00xx for the other control characters; a \u escape may name any character but a surrogate when read. */
+/* Strings and keys: bare or quoted, and back. The rules are those of section 7 of the spec: inside quotes
+ * \\ \" \n \r \t and \u00xx for the other control characters; a \u escape may name any character but a
+ * surrogate when read. */
 #include "toon/quote.h"
 
 #include "toon/scan.h"
@@ -52,14 +53,14 @@ bool toon_key_is_bare(const uint8_t *ptr, size_t len) {
 /* The letter of a two-character escape, 0 for what needs \u00xx. JSON's \b and \f are not TOON's. */
 static uint8_t escape_letter(uint8_t c, bool json) {
   switch (c) {
-    case '"':
-    case '\\': return c;
-    case '\n': return 'n';
-    case '\r': return 'r';
-    case '\t': return 't';
-    case '\b': return json ? 'b' : 0;
-    case '\f': return json ? 'f' : 0;
-    default: return 0;
+  case '"':
+  case '\\': return c;
+  case '\n': return 'n';
+  case '\r': return 'r';
+  case '\t': return 't';
+  case '\b': return json ? 'b' : 0;
+  case '\f': return json ? 'f' : 0;
+  default: return 0;
   }
 }
 
@@ -161,24 +162,26 @@ static toon_status read_escape(const uint8_t **p, const uint8_t *end, uint32_t *
   if (end - at < 2) return fault_at(fault, at, "a character after the backslash");
   *p = at + 2;
   switch (at[1]) {
-    case 'n': *code = '\n'; return TOON_OK;
-    case 'r': *code = '\r'; return TOON_OK;
-    case 't': *code = '\t'; return TOON_OK;
-    case '"':
-    case '\\': *code = at[1]; return TOON_OK;
-    case 'u': break;
-    default: return fault_at(fault, at, "one of the escapes \\\\ \\\" \\n \\r \\t \\uXXXX");
+  case 'n': *code = '\n'; return TOON_OK;
+  case 'r': *code = '\r'; return TOON_OK;
+  case 't': *code = '\t'; return TOON_OK;
+  case '"':
+  case '\\': *code = at[1]; return TOON_OK;
+  case 'u': break;
+  default: return fault_at(fault, at, "one of the escapes \\\\ \\\" \\n \\r \\t \\uXXXX");
   }
   int unit = toon_hex4(at + 2, end);
   if (unit < 0) return fault_at(fault, at, "four hex digits after \\u");
   if (unit >= 0xD800 && unit <= 0xDFFF)
-    return fault_at(fault, at, "a \\u escape that is no surrogate; characters above U+FFFF stand as themselves");
+    return fault_at(fault, at,
+                    "a \\u escape that is no surrogate; characters above U+FFFF stand as themselves");
   *code = (uint32_t)unit;
   *p = at + 6;
   return TOON_OK;
 }
 
-toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer *w, bool json, toon_fault *fault) {
+toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer *w, bool json,
+                             toon_fault *fault) {
   const uint8_t *open = *at, *p = open + 1;
   if (json) {
     TOON_TRY(toon_room(w, 1));
@@ -192,8 +195,10 @@ toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer
     p = stop;
     if (*p == '"') break;
     uint32_t code = *p;
-    if (code == '\\') TOON_TRY(read_escape(&p, end, &code, fault));
-    else p++;
+    if (code == '\\')
+      TOON_TRY(read_escape(&p, end, &code, fault));
+    else
+      p++;
     if (json && code < 0x80 && toon_class[code] & TOON_CLASS_ESCAPE) {
       TOON_TRY(write_escape(w, (uint8_t)code, true));
     } else {
@@ -214,12 +219,15 @@ toon_status toon_put_key(toon_buf *out, toon_slice key) {
   key = toon_slice_some(key);
   TOON_TRY(toon_writer_begin(&w, out, key.len + 2, SIZE_MAX / 4));
   toon_status status = toon_write_key(&w, key);
-  if (status == TOON_OK) toon_writer_end(&w);
-  else out->len = len;
+  if (status == TOON_OK)
+    toon_writer_end(&w);
+  else
+    out->len = len;
   return status;
 }
 
-toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len, toon_error *err) {
+toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len,
+                         toon_error *err) {
   text = toon_slice_some(text);
   const uint8_t *p = text.ptr, *end = p + text.len;
   if (text.len && *p == '"') {

@@ -1,11 +1,12 @@
-/* Strings and keys in TOON text: when they stand bare, how they are quoted, how quotes are taken off again. */
+/* Strings and keys in TOON text: when they stand bare, how they are quoted, how quotes are taken off again.
+ */
 #ifndef TOON_TOON_QUOTE_H
 #define TOON_TOON_QUOTE_H
 
 #include "toon/write.h"
 
-/* True if a string stands bare in spite of holding no special byte (toon_scan_text): not empty, no space at its ends,
- * no - or # in front, no literal, nothing like a number. */
+/* True if a string stands bare in spite of holding no special byte (toon_scan_text): not empty, no space at
+ * its ends, no - or # in front, no literal, nothing like a number. */
 bool toon_text_is_bare(const uint8_t *ptr, size_t len);
 /* True if a key stands bare. */
 bool toon_key_is_bare(const uint8_t *ptr, size_t len);
@@ -28,9 +29,10 @@ typedef struct toon_fault {
   const char *expected;
 } toon_fault;
 
-/* Read the quoted string at *p (which is a quote) and go behind its closing quote. It is written as a JSON string if
- * `json`, else without quotes and escapes. TOON_ESYNTAX with *fault. */
-toon_status toon_read_quoted(const uint8_t **p, const uint8_t *end, toon_writer *w, bool json, toon_fault *fault);
+/* Read the quoted string at *p (which is a quote) and go behind its closing quote. It is written as a JSON
+ * string if `json`, else without quotes and escapes. TOON_ESYNTAX with *fault. */
+toon_status toon_read_quoted(const uint8_t **p, const uint8_t *end, toon_writer *w, bool json,
+                             toon_fault *fault);
 
 /* Four hex digits at p; -1 if they are not. */
 int toon_hex4(const uint8_t *p, const uint8_t *end);

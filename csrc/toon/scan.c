@@ -7,21 +7,22 @@
 #endif
 
 #define ESCAPE (TOON_CLASS_ESCAPE | TOON_CLASS_SPECIAL)
+#define SPECIAL TOON_CLASS_SPECIAL
 #define WORD (TOON_CLASS_KEY | TOON_CLASS_START)
 #define DIGIT (TOON_CLASS_KEY | TOON_CLASS_DIGIT)
 
+/* clang-format off */
 const uint8_t toon_class[256] = {
     [0x00] = ESCAPE, [0x01] = ESCAPE, [0x02] = ESCAPE, [0x03] = ESCAPE, [0x04] = ESCAPE, [0x05] = ESCAPE,
     [0x06] = ESCAPE, [0x07] = ESCAPE, [0x08] = ESCAPE, [0x09] = ESCAPE, [0x0A] = ESCAPE, [0x0B] = ESCAPE,
     [0x0C] = ESCAPE, [0x0D] = ESCAPE, [0x0E] = ESCAPE, [0x0F] = ESCAPE, [0x10] = ESCAPE, [0x11] = ESCAPE,
     [0x12] = ESCAPE, [0x13] = ESCAPE, [0x14] = ESCAPE, [0x15] = ESCAPE, [0x16] = ESCAPE, [0x17] = ESCAPE,
     [0x18] = ESCAPE, [0x19] = ESCAPE, [0x1A] = ESCAPE, [0x1B] = ESCAPE, [0x1C] = ESCAPE, [0x1D] = ESCAPE,
-    [0x1E] = ESCAPE, [0x1F] = ESCAPE, ['"'] = ESCAPE,  ['\\'] = ESCAPE,
-    [':'] = TOON_CLASS_SPECIAL, ['['] = TOON_CLASS_SPECIAL, [']'] = TOON_CLASS_SPECIAL,
-    ['{'] = TOON_CLASS_SPECIAL, ['}'] = TOON_CLASS_SPECIAL,
-    ['.'] = TOON_CLASS_KEY, ['_'] = WORD,
-    ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT,
-    ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT,
+    [0x1E] = ESCAPE, [0x1F] = ESCAPE,
+    ['"'] = ESCAPE, ['\\'] = ESCAPE, [':'] = SPECIAL, ['['] = SPECIAL, [']'] = SPECIAL, ['{'] = SPECIAL,
+    ['}'] = SPECIAL,
+    ['.'] = TOON_CLASS_KEY, ['_'] = WORD, ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT,
+    ['4'] = DIGIT, ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT,
     ['A'] = WORD, ['B'] = WORD, ['C'] = WORD, ['D'] = WORD, ['E'] = WORD, ['F'] = WORD, ['G'] = WORD,
     ['H'] = WORD, ['I'] = WORD, ['J'] = WORD, ['K'] = WORD, ['L'] = WORD, ['M'] = WORD, ['N'] = WORD,
     ['O'] = WORD, ['P'] = WORD, ['Q'] = WORD, ['R'] = WORD, ['S'] = WORD, ['T'] = WORD, ['U'] = WORD,
@@ -31,6 +32,7 @@ const uint8_t toon_class[256] = {
     ['o'] = WORD, ['p'] = WORD, ['q'] = WORD, ['r'] = WORD, ['s'] = WORD, ['t'] = WORD, ['u'] = WORD,
     ['v'] = WORD, ['w'] = WORD, ['x'] = WORD, ['y'] = WORD, ['z'] = WORD,
 };
+/* clang-format on */
 
 const uint8_t *toon_scan_escape_long(const uint8_t *p, const uint8_t *end) {
 #ifdef TOON_SCAN_SSE2
@@ -92,13 +94,14 @@ const uint8_t *toon_scan_any_long(const uint8_t *p, const uint8_t *end, uint8_t 
 
 #ifdef TOON_SCAN_AVX2
 /* One look-up by the low and one by the high half of each byte; a bit that both have tells the class:
- *     1 control   2 "   4 :   8 [ ]   16 { }   32 the delimiter, if it is , or |   64 \                              */
-__attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p, size_t n, uint8_t delimiter) {
+ *     1 control   2 "   4 :   8 [ ]   16 { }   32 the delimiter, if it is , or |   64 \ */
+__attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p, size_t n,
+                                                               uint8_t delimiter) {
   const char split_2 = delimiter == ',' ? 32 : 0, split_7 = delimiter == '|' ? 32 : 0;
   const __m256i low = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(1, 1, 1 | 2, 1, 1, 1, 1, 1, 1, 1, 1 | 4, 1 | 8 | 16, 1 | 32 | 64, 1 | 8 | 16, 1, 1));
-  const __m256i high =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 1, 2 | split_2, 4, 0, 8 | 64, 0, 16 | split_7, 0, 0, 0, 0, 0, 0, 0, 0));
+  const __m256i high = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(1, 1, 2 | split_2, 4, 0, 8 | 64, 0, 16 | split_7, 0, 0, 0, 0, 0, 0, 0, 0));
   const __m256i nibble = _mm256_set1_epi8(15);
   __m256i classes = _mm256_setzero_si256(), bytes = classes;
   const uint8_t *last = p + n - 32; /* the last block may overlap the one before */
@@ -112,7 +115,8 @@ __attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p,
     if (p == last) break;
   }
   unsigned has = _mm256_movemask_epi8(bytes) ? TOON_HAS_HIGH : 0;
-  if (!_mm256_testz_si256(classes, _mm256_set1_epi8(1 | 2 | 64))) return has | TOON_HAS_ESCAPE | TOON_HAS_SPECIAL;
+  if (!_mm256_testz_si256(classes, _mm256_set1_epi8(1 | 2 | 64)))
+    return has | TOON_HAS_ESCAPE | TOON_HAS_SPECIAL;
   return _mm256_testz_si256(classes, classes) ? has : has | TOON_HAS_SPECIAL;
 }
 #endif

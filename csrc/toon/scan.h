@@ -1,6 +1,6 @@
-/* Looking through text for the bytes that matter. Everything that TOON and JSON give a meaning to is ASCII, so bytes are
- * enough. Long stretches go 16 bytes at a time where SSE2 is there (TOON_SCAN_PLAIN selects the plain version, for the
- * test), and 32 where the machine has AVX2. Nothing is read outside [p, end). */
+/* Looking through text for the bytes that matter. Everything that TOON and JSON give a meaning to is ASCII,
+ * so bytes are enough. Long stretches go 16 bytes at a time where SSE2 is there (TOON_SCAN_PLAIN selects the
+ * plain version, for the test), and 32 where the machine has AVX2. Nothing is read outside [p, end). */
 #ifndef TOON_TOON_SCAN_H
 #define TOON_TOON_SCAN_H
 
@@ -22,9 +22,7 @@ enum {
 extern const uint8_t toon_class[256];
 
 /* The same slice with a pointer that may be counted with, also when it is empty. */
-static inline toon_slice toon_slice_some(toon_slice s) {
-  return s.ptr ? s : toon_slice_of("", 0);
-}
+static inline toon_slice toon_slice_some(toon_slice s) { return s.ptr ? s : toon_slice_of("", 0); }
 static inline bool toon_is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
 
 /* The first control character, " or \ in [p, end), else end. */
@@ -37,8 +35,8 @@ const uint8_t *toon_scan_any_long(const uint8_t *p, const uint8_t *end, uint8_t 
 /* The first control character, ", \ or delimiter in [p, end), else end. */
 const uint8_t *toon_scan_cell_long(const uint8_t *p, const uint8_t *end, uint8_t delimiter);
 
-/* The functions without _long do the first block in place. `limit` is how far may be read at all: past end, so that
- * short pieces inside a longer text take one block too. */
+/* The functions without _long do the first block in place. `limit` is how far may be read at all: past end,
+ * so that short pieces inside a longer text take one block too. */
 
 /* What is in a text: bits of TOON_HAS_*. */
 enum {
@@ -50,7 +48,9 @@ unsigned toon_scan_text(const uint8_t *p, size_t n, uint8_t delimiter);
 
 #ifdef TOON_SCAN_SSE2
 
-static inline __m128i toon_load128(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+static inline __m128i toon_load128(const uint8_t *p) {
+  return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
 /* Bytes to be escaped. */
 static inline __m128i toon_escapes128(__m128i x) {
   __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1F)), x);
@@ -60,7 +60,8 @@ static inline __m128i toon_escapes128(__m128i x) {
 /* : [ ] { } and the delimiter. With bit 5 set, [ is { and ] is }. */
 static inline __m128i toon_specials128(__m128i x, __m128i delimiter) {
   __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
-  __m128i open = _mm_cmpeq_epi8(folded, _mm_set1_epi8('{')), shut = _mm_cmpeq_epi8(folded, _mm_set1_epi8('}'));
+  __m128i open = _mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+          shut = _mm_cmpeq_epi8(folded, _mm_set1_epi8('}'));
   __m128i colon = _mm_cmpeq_epi8(x, _mm_set1_epi8(':')), split = _mm_cmpeq_epi8(x, delimiter);
   return _mm_or_si128(_mm_or_si128(open, shut), _mm_or_si128(colon, split));
 }
@@ -115,7 +116,8 @@ static inline const uint8_t *toon_scan_cell(const uint8_t *p, const uint8_t *end
   return toon_scan_cell_long(p, end, delimiter);
 }
 
-static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter, bool *special) {
+static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter,
+                                              bool *special) {
   if (end - p >= 16) {
     __m128i x = toon_load128(p);
     unsigned stop = (unsigned)_mm_movemask_epi8(toon_escapes128(x));
@@ -130,8 +132,8 @@ static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *e
   return toon_scan_string_long(p, end, delimiter, special);
 }
 
-static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t a,
-                                           uint8_t b, uint8_t c) {
+static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
+                                           uint8_t a, uint8_t b, uint8_t c) {
   if (limit - p >= 16) {
     __m128i x = toon_load128(p);
     unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(

@@ -12,12 +12,13 @@
 /* An open container. */
 typedef struct frame {
   uint32_t node, count;
-  uint32_t common;          /* what all its entries so far have in common */
-  uint32_t model, model_end; /* next key of the model, 0 if there is none or it is lost; behind its last value */
-  uint32_t previous;         /* the object that was its last entry of that kind, as a model for the next; or 0 */
-  bool synced;               /* every key so far was the model's */
+  uint32_t common; /* what all its entries so far have in common */
+  uint32_t model,
+      model_end;     /* next key of the model, 0 if there is none or it is lost; behind its last value */
+  uint32_t previous; /* the object that was its last entry of that kind, as a model for the next; or 0 */
+  bool synced;       /* every key so far was the model's */
   bool object;
-  bool aligned;              /* an object that began with a model */
+  bool aligned; /* an object that began with a model */
 } frame;
 
 #define FRAMES_SMALL 16
@@ -27,7 +28,7 @@ typedef struct reader {
   const uint8_t *start, *end;
   uint8_t delimiter;
   toon_fault fault;
-  bool twice; /* some object has a key twice */
+  bool twice;    /* some object has a key twice */
   frame *frames; /* frames[depth] is the innermost; frames[0] stands for what is outside the value */
   uint32_t depth, frames_cap;
   frame frames_small[FRAMES_SMALL];
@@ -61,20 +62,21 @@ static inline const uint8_t *skip_space(const uint8_t *p, const uint8_t *end) {
 
 /* ---- strings ---- */
 
-/* Check the escape at p. Returns the place behind it, NULL if it is wrong. *plain: TOON writes it the same way. */
+/* Check the escape at p. Returns the place behind it, NULL if it is wrong. *plain: TOON writes it the same
+ * way. */
 static const uint8_t *check_escape(reader *r, const uint8_t *p, bool *plain) {
   const uint8_t *end = r->end;
   switch (p + 1 < end ? p[1] : 0) {
-    case '"':
-    case '\\':
-    case 'n':
-    case 'r':
-    case 't': *plain = true; return p + 2;
-    case 'b':
-    case 'f':
-    case '/': *plain = false; return p + 2;
-    case 'u': break;
-    default: wrong(r, p, "one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX"); return NULL;
+  case '"':
+  case '\\':
+  case 'n':
+  case 'r':
+  case 't': *plain = true; return p + 2;
+  case 'b':
+  case 'f':
+  case '/': *plain = false; return p + 2;
+  case 'u': break;
+  default: wrong(r, p, "one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX"); return NULL;
   }
   *plain = false;
   int unit = toon_hex4(p + 2, end);
@@ -82,7 +84,8 @@ static const uint8_t *check_escape(reader *r, const uint8_t *p, bool *plain) {
     wrong(r, p, "four hex digits after \\u");
     return NULL;
   }
-  /* JSON.stringify writes control characters as TOON does, if they have no letter: \u00 and two lower-case digits. */
+  /* JSON.stringify writes control characters as TOON does, if they have no letter: \u00 and two lower-case
+   * digits. */
   *plain = unit < 0x20 && unit != '\n' && unit != '\r' && unit != '\t' && (p[5] <= '9' || p[5] >= 'a');
   if (unit < 0xD800 || unit > 0xDFFF) return p + 6;
   if (unit <= 0xDBFF && end - p >= 12 && p[6] == '\\' && p[7] == 'u') {
@@ -106,22 +109,22 @@ static toon_status unescape(toon_tape *tape, const uint8_t *p, const uint8_t *en
       continue;
     }
     switch (p[1]) {
-      case 'n': *out++ = '\n'; break;
-      case 'r': *out++ = '\r'; break;
-      case 't': *out++ = '\t'; break;
-      case 'b': *out++ = '\b'; break;
-      case 'f': *out++ = '\f'; break;
-      case 'u': {
-        uint32_t code = (uint32_t)toon_hex4(p + 2, end);
-        p += 4;
-        if (code >= 0xD800 && code <= 0xDFFF) {
-          code = 0x10000 + ((code - 0xD800) << 10) + ((uint32_t)toon_hex4(p + 4, end) - 0xDC00);
-          p += 6;
-        }
-        out += toon_put_utf8(code, out);
-        break;
+    case 'n': *out++ = '\n'; break;
+    case 'r': *out++ = '\r'; break;
+    case 't': *out++ = '\t'; break;
+    case 'b': *out++ = '\b'; break;
+    case 'f': *out++ = '\f'; break;
+    case 'u': {
+      uint32_t code = (uint32_t)toon_hex4(p + 2, end);
+      p += 4;
+      if (code >= 0xD800 && code <= 0xDFFF) {
+        code = 0x10000 + ((code - 0xD800) << 10) + ((uint32_t)toon_hex4(p + 4, end) - 0xDC00);
+        p += 6;
       }
-      default: *out++ = p[1];
+      out += toon_put_utf8(code, out);
+      break;
+    }
+    default: *out++ = p[1];
     }
     p += 2;
   }
@@ -129,8 +132,10 @@ static toon_status unescape(toon_tape *tape, const uint8_t *p, const uint8_t *en
   return TOON_OK;
 }
 
-/* The rest of a string whose first escape (or mistake) is at stop. *node is filled; *p goes behind the closing quote. */
-static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *stop, bool key, toon_node *node) {
+/* The rest of a string whose first escape (or mistake) is at stop. *node is filled; *p goes behind the
+ * closing quote. */
+static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *stop, bool key,
+                                toon_node *node) {
   const uint8_t *text = *p, *end = r->end;
   bool own = key;
   for (;;) {
@@ -145,7 +150,8 @@ static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *sto
   }
   *p = stop + 1;
   if (!own) {
-    *node = (toon_node){(uint32_t)(text - 1 - r->start), (uint32_t)(stop - text) + 2, TOON_NODE_STRING | TOON_NODE_QUOTE};
+    *node = (toon_node){(uint32_t)(text - 1 - r->start), (uint32_t)(stop - text) + 2,
+                        TOON_NODE_STRING | TOON_NODE_QUOTE};
     return TOON_OK;
   }
   size_t at = r->tape->own.len;
@@ -203,7 +209,8 @@ static inline toon_status read_key(reader *r, frame *f, const uint8_t **at) {
     }
     if (f->model && f->model < f->model_end) { /* an escaped key may still be the same */
       const toon_node *key = &tape->nodes[f->model];
-      matched = key->len == node.len && memcmp(toon_tape_bytes(tape, key), toon_tape_bytes(tape, &node), key->len) == 0;
+      matched = key->len == node.len &&
+                memcmp(toon_tape_bytes(tape, key), toon_tape_bytes(tape, &node), key->len) == 0;
     }
     if (!matched) {
       f->model = 0;
@@ -257,7 +264,8 @@ static toon_status open_container(reader *r, uint32_t kind, const uint8_t *p) {
   toon_tape *tape = r->tape;
   if (r->depth == TOON_MAX_DEPTH) return wrong(r, p, "no more than 2000 levels of nesting");
   if (r->depth + 1 == r->frames_cap) {
-    frame *frames = toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
+    frame *frames =
+        toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
     if (r->frames == r->frames_small) memcpy(frames, r->frames_small, sizeof r->frames_small);
     r->frames = frames;
@@ -265,8 +273,12 @@ static toon_status open_container(reader *r, uint32_t kind, const uint8_t *p) {
   }
   frame *f = &r->frames[r->depth++];
   uint32_t model = kind == TOON_NODE_OBJECT ? model_of(tape, f) : 0;
-  *++f = (frame){.node = tape->count, .common = TOON_NODE_COMMON, .model = model ? model + 1 : 0, .synced = model != 0,
-               .object = kind == TOON_NODE_OBJECT, .aligned = model != 0};
+  *++f = (frame){.node = tape->count,
+                 .common = TOON_NODE_COMMON,
+                 .model = model ? model + 1 : 0,
+                 .synced = model != 0,
+                 .object = kind == TOON_NODE_OBJECT,
+                 .aligned = model != 0};
   if (model) f->model_end = tape->nodes[model].len;
   return push(tape, 0, 0, kind | (model ? TOON_NODE_ALIGNED : 0));
 }
@@ -300,7 +312,8 @@ static toon_status close_container(reader *r) {
 /* ---- values ---- */
 
 static inline toon_status read_number(reader *r, const uint8_t **p, toon_node *node) {
-  const uint8_t *text = *p, *end = r->end, *digits = text + (*text == '-'), *q = toon_skip_digits(digits, end, end);
+  const uint8_t *text = *p, *end = r->end, *digits = text + (*text == '-'),
+                *q = toon_skip_digits(digits, end, end);
   size_t count = (size_t)(q - digits);
   toon_number_form form = TOON_NUMBER_CANONICAL;
   /* The usual case here: a short integer. */
@@ -309,8 +322,9 @@ static inline toon_status read_number(reader *r, const uint8_t **p, toon_node *n
     if (len == 0) return wrong(r, text, "a number as JSON has them");
     q = text + len;
   }
-  *node = (toon_node){(uint32_t)(text - r->start), (uint32_t)(q - text),
-                      form == TOON_NUMBER_CANONICAL ? TOON_NODE_NUMBER : TOON_NODE_NUMBER | TOON_NODE_REWRITE};
+  *node =
+      (toon_node){(uint32_t)(text - r->start), (uint32_t)(q - text),
+                  form == TOON_NUMBER_CANONICAL ? TOON_NODE_NUMBER : TOON_NODE_NUMBER | TOON_NODE_REWRITE};
   *p = q;
   return TOON_OK;
 }
@@ -328,7 +342,7 @@ static toon_status read_all(reader *r) {
   toon_tape *tape = r->tape;
   const uint8_t *p = r->start, *end = r->end;
   frame *f = r->frames; /* the innermost */
-  for (;;) { /* a value comes next */
+  for (;;) {            /* a value comes next */
     p = skip_space(p, end);
     if (p == end) return wrong(r, p, "a value");
     uint8_t c = *p;
@@ -345,9 +359,12 @@ static toon_status read_all(reader *r) {
       f--;
     } else {
       toon_node node;
-      if (c == '"') TOON_TRY(read_string(r, &p, &node));
-      else if (c == '-' || toon_is_digit(c)) TOON_TRY(read_number(r, &p, &node));
-      else TOON_TRY(read_literal(r, &p, &node));
+      if (c == '"')
+        TOON_TRY(read_string(r, &p, &node));
+      else if (c == '-' || toon_is_digit(c))
+        TOON_TRY(read_number(r, &p, &node));
+      else
+        TOON_TRY(read_literal(r, &p, &node));
       TOON_TRY(push(tape, node.at, node.len, node.info));
       join_scalar(tape, f);
     }
@@ -393,7 +410,8 @@ toon_status toon_tape_read(toon_tape *tape, toon_slice json, uint8_t delimiter, 
   tape->count = 0;
   tape->json = json;
   tape->own = (toon_buf){0};
-  if (json.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the JSON text is longer than 2 GiB");
+  if (json.len > TOON_TEXT_MAX)
+    return toon_fail(err, TOON_EVALUETOOBIG, "the JSON text is longer than 2 GiB");
   reader r; /* its frames are filled as they are opened */
   r.tape = tape;
   r.start = json.ptr;

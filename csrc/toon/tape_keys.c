@@ -1,4 +1,5 @@
-/* Keys of JSON objects: whether one comes twice, a tape on which the last one has won, rows with the same keys. */
+/* Keys of JSON objects: whether one comes twice, a tape on which the last one has won, rows with the same
+ * keys. */
 #include "toon/tape.h"
 
 #include "base/alloc.h"
@@ -25,7 +26,8 @@ static toon_status table_begin(key_table *table, uint32_t count) {
   table->slots = toon_calloc(size, sizeof *table->slots);
   if (!table->slots) return TOON_ENOMEM;
   table->mask = size - 1;
-  table->seed = (uint64_t)(uintptr_t)table->slots ^ (uint64_t)(uintptr_t)table; /* not to be guessed from outside */
+  table->seed =
+      (uint64_t)(uintptr_t)table->slots ^ (uint64_t)(uintptr_t)table; /* not to be guessed from outside */
   return TOON_OK;
 }
 
@@ -37,7 +39,8 @@ static uint32_t *table_slot(const key_table *table, const toon_tape *tape, uint3
   return &table->slots[i];
 }
 
-toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count, bool *unique) {
+toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count,
+                             bool *unique) {
   if (count <= FEW) {
     const toon_node *keys[FEW];
     uint32_t n = 0;
@@ -93,8 +96,8 @@ static toon_status list_entries(rebuild *b, uint32_t index) {
   key_table table;
   TOON_TRY(table_begin(&table, tape->nodes[index].at));
   toon_status status = TOON_OK;
-  /* While the list is made, `key` of an entry is that of the first of its equals, and the table finds it; where in
-   * the list that entry is stands in a second table of the same shape. */
+  /* While the list is made, `key` of an entry is that of the first of its equals, and the table finds it;
+   * where in the list that entry is stands in a second table of the same shape. */
   uint32_t *places = toon_calloc(table.mask + 1, sizeof *places);
   if (!places) status = TOON_ENOMEM;
   for (uint32_t i = index + 1; status == TOON_OK && i < end; i = toon_tape_next(tape, i + 1)) {
@@ -125,7 +128,8 @@ static toon_status begin_value(rebuild *b, uint32_t index) {
   const toon_node *node = &b->from->nodes[index];
   if (toon_node_is_scalar(node)) return put_node(b, *node);
   bool object = toon_node_kind(node) == TOON_NODE_OBJECT;
-  copy_frame frame = {.at = index + 1, .end = node->len, .node = b->to->count, .common = TOON_NODE_COMMON, .object = object};
+  copy_frame frame = {
+      .at = index + 1, .end = node->len, .node = b->to->count, .common = TOON_NODE_COMMON, .object = object};
   if (node->info & TOON_NODE_TWICE) {
     frame.listed = true;
     frame.at = (uint32_t)(b->list.len / sizeof(entry));
@@ -136,12 +140,15 @@ static toon_status begin_value(rebuild *b, uint32_t index) {
   return toon_buf_append(&b->frames, &frame, sizeof frame);
 }
 
-/* The value that was last put joins the container f. Nothing is said of rows being alike: that is found out later. */
+/* The value that was last put joins the container f. Nothing is said of rows being alike: that is found out
+ * later. */
 static void join(rebuild *b, copy_frame *f, const toon_node *value) {
   uint32_t has = 0;
   (void)b;
-  if (toon_node_is_scalar(value)) has = TOON_NODE_SCALARS | TOON_NODE_ROW;
-  else if (toon_node_kind(value) == TOON_NODE_OBJECT && value->info & TOON_NODE_ROW) has = TOON_NODE_ROWS | TOON_NODE_ROW;
+  if (toon_node_is_scalar(value))
+    has = TOON_NODE_SCALARS | TOON_NODE_ROW;
+  else if (toon_node_kind(value) == TOON_NODE_OBJECT && value->info & TOON_NODE_ROW)
+    has = TOON_NODE_ROWS | TOON_NODE_ROW;
   f->common &= has;
   f->count++;
 }
@@ -219,9 +226,11 @@ static toon_status list_values(match *m, uint32_t model, uint32_t row, bool *sam
   const toon_tape *tape = m->tape;
   key_table table;
   TOON_TRY(table_begin(&table, tape->nodes[row].at));
-  for (uint32_t i = row + 1; i < tape->nodes[row].len; i = toon_tape_next(tape, i + 1)) *table_slot(&table, tape, i) = i;
+  for (uint32_t i = row + 1; i < tape->nodes[row].len; i = toon_tape_next(tape, i + 1))
+    *table_slot(&table, tape, i) = i;
   toon_status status = TOON_OK;
-  for (uint32_t i = model + 1; status == TOON_OK && i < tape->nodes[model].len; i = toon_tape_next(tape, i + 1)) {
+  for (uint32_t i = model + 1; status == TOON_OK && i < tape->nodes[model].len;
+       i = toon_tape_next(tape, i + 1)) {
     uint32_t value = *table_slot(&table, tape, i) + 1;
     *same = value != 1;
     if (!*same) break;
@@ -265,12 +274,17 @@ static toon_status match_row(match *m, uint32_t first, uint32_t row, bool *same)
     }
     uint32_t model = p->model + 1, value = p->row + 1;
     p->model = toon_tape_next(tape, model);
-    if (p->listed) value = ((uint32_t *)(void *)m->list.ptr)[p->row++];
-    else p->row = toon_tape_next(tape, value);
+    if (p->listed)
+      value = ((uint32_t *)(void *)m->list.ptr)[p->row++];
+    else
+      p->row = toon_tape_next(tape, value);
     bool scalar = toon_node_is_scalar(&tape->nodes[value]);
-    if (scalar != toon_node_is_scalar(&tape->nodes[model])) *same = false;
-    else if (scalar) TOON_TRY(toon_buf_append(m->cells, &value, sizeof value));
-    else TOON_TRY(begin_pair(m, model, value, same));
+    if (scalar != toon_node_is_scalar(&tape->nodes[model]))
+      *same = false;
+    else if (scalar)
+      TOON_TRY(toon_buf_append(m->cells, &value, sizeof value));
+    else
+      TOON_TRY(begin_pair(m, model, value, same));
   }
   return TOON_OK;
 }

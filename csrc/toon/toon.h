@@ -47,12 +47,19 @@ typedef struct toon_text_options {
 
 /* ---- documents ---- */
 
+/* Both: options NULL means TOON_TEXT_DEFAULTS. No text above 2 GiB is read or written (TOON_EVALUETOOBIG), because a
+ * short text can stand for an endless one: a table's keys are repeated in the JSON, deep nesting is indented in TOON. */
+
 /* JSON text (RFC 8259, UTF-8) to a TOON document without a final newline. The last of several equal keys wins, at the
- * place of the first, as JSON.parse has it. Number tokens become canonical (integers of any length keep all digits).
+ * place of the first, as JSON.parse has it. Number tokens become canonical, as JavaScript's String() gives them, except
+ * that integers keep all their digits; what overflows a double (an infinity to JSON.parse) is null.
  * TOON_ESYNTAX with line and column of the JSON text if it is not valid; lone surrogate escapes are not. */
 toon_status toon_encode(toon_slice json, const toon_text_options *options, toon_buf *out, toon_error *err);
 
-/* A TOON document to compact JSON text. TOON_ESYNTAX with line and column. "base64:" tokens are strings here. */
+/* A TOON document to compact JSON text. TOON_ESYNTAX with line and column. "base64:" tokens are strings here. Numbers
+ * stay as they are written, but -0 is 0, and what overflows a double is a string, as the reference has it. A key that
+ * comes twice is an error in strict mode; else it stands twice in the JSON, and JSON.parse takes the last, as the
+ * reference does. */
 toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err);
 
 /* ---- fields (what the log keeps) ---- */
@@ -93,7 +100,8 @@ typedef struct toon_path {
 } toon_path;
 
 /* From the field text of an object, the JSON text of an object with just the picked fields, named by their paths
- * joined with dots, absent ones left out. Fields not asked for are skipped by indentation, not decoded.
+ * joined with dots, absent ones left out, in the order of the paths. Names lead through objects only, not into arrays.
+ * Fields not asked for are skipped by indentation, not decoded. TOON_EINVAL for a path without names.
  * For an array of objects: an array of such objects. For any other value: its JSON text. */
 toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err);
 

@@ -1,6 +1,6 @@
-/* A cursor that writes to a toon_buf: room is asked for once a piece, and behind the room asked for there are always
- * TOON_WRITE_SLACK bytes more, so that short pieces can be copied as whole blocks. A limit on what is written is kept
- * before memory is taken. */
+/* A cursor that writes to a toon_buf: room is asked for once a piece, and behind the room asked for there are
+ * always TOON_WRITE_SLACK bytes more, so that short pieces can be copied as whole blocks. A limit on what is
+ * written is kept before memory is taken. */
 #ifndef TOON_TOON_WRITE_H
 #define TOON_TOON_WRITE_H
 
@@ -46,9 +46,12 @@ static inline void toon_write(toon_writer *w, const void *src, size_t n) {
 static inline void toon_write_byte(toon_writer *w, uint8_t byte) { *w->at++ = byte; }
 /* As toon_write, quicker for short pieces; src_end: how far src may be read. */
 static inline void toon_write_near(toon_writer *w, const uint8_t *src, size_t n, const uint8_t *src_end) {
-  if (n <= 16 && src_end - src >= 16) memcpy(w->at, src, 16);
-  else if (n <= 32 && src_end - src >= 32) memcpy(w->at, src, 32);
-  else memcpy(w->at, src, n);
+  if (n <= 16 && src_end - src >= 16)
+    memcpy(w->at, src, 16);
+  else if (n <= 32 && src_end - src >= 32)
+    memcpy(w->at, src, 32);
+  else
+    memcpy(w->at, src, n);
   w->at += n;
 }
 
