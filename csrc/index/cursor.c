@@ -19,6 +19,7 @@ struct index_cursor {
   toon_key end; /* owned: the bound where the walk ends */
   source *current; /* the source whose key was returned last; NULL before the first */
   toon_buf last_key;
+  toon_status failed; /* after an error the cursor stays where it is: going on would skip what could not be read */
   size_t count;
   source sources[];
 };
@@ -131,7 +132,7 @@ out:
   return TOON_OK;
 }
 
-toon_status index_cursor_next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+static toon_status next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
   /* Leave the key returned last: move its source, and every other source that stands on the same key. The others keep
    * their place while they are beyond it, so in the usual case one source moves and the rest are compared once. */
   if (cursor->current) {
@@ -171,6 +172,12 @@ toon_status index_cursor_next(index_cursor *cursor, toon_key *key, index_entry *
   *key = best->key;
   *entry = *source_entry(best);
   return TOON_OK;
+}
+
+toon_status index_cursor_next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+  if (cursor->failed != TOON_OK)
+    return toon_fail(err, cursor->failed, "the cursor has met an error before; open a new one");
+  return cursor->failed = next(cursor, key, entry, end, err);
 }
 
 void index_cursor_close(index_cursor *cursor) {

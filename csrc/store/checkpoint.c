@@ -11,8 +11,8 @@ bool engine_delta_full(store_engine *engine) {
   store_view *view = engine_view(engine);
   uint64_t log_limit = 4 * engine->options.checkpoint_bytes;
   if (log_limit < (64u << 20)) log_limit = 64u << 20;
-  bool full = view->deltas[1] && (index_delta_get_info(view->deltas[0]).bytes >= 2 * ENGINE_DELTA_BYTES ||
-                                  atomic_load(&engine->bytes_since_freeze) >= log_limit);
+  bool full = index_delta_get_info(view->deltas[0]).bytes >= 2 * ENGINE_DELTA_BYTES ||
+              (view->deltas[1] && atomic_load(&engine->bytes_since_freeze) >= log_limit);
   view_unref(view);
   return full;
 }
@@ -27,10 +27,8 @@ toon_status engine_sync(store_engine *engine, toon_error *err) {
   toon_status status = TOON_OK;
   if (atomic_load(&engine->synced) < sequence) {
     /* A roll may happen meanwhile; it syncs the old segment by itself. */
-    status = log_segment_sync(tail, err);
-    if (status != TOON_OK) {
-      engine_poison(engine, err);
-    } else {
+    status = commit_sync_log(engine, tail, false, err);
+    if (status == TOON_OK) {
       atomic_fetch_add_explicit(&engine->stats.syncs, 1, memory_order_relaxed);
       uint64_t synced = atomic_load(&engine->synced);
       while (synced < sequence && !atomic_compare_exchange_weak(&engine->synced, &synced, sequence)) {}
@@ -99,11 +97,12 @@ toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *
   return status;
 }
 
-/* A run's source: a cursor, with deletes left out at the bottom, and due syncs done on the way. */
+/* A run's source: a cursor, with deletes left out at the bottom, and what is due done on the way: syncs, and, while runs
+ * are merged, checkpoints. */
 typedef struct run_source {
   store_engine *engine;
   index_cursor *cursor;
-  bool drop_deletes;
+  bool drop_deletes, merging;
   uint64_t since;
 } run_source;
 
@@ -112,6 +111,7 @@ static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, boo
   if (++source->since >= 4096) {
     source->since = 0;
     background_slice(source->engine);
+    if (source->merging) background_checkpoint_if_wanted(source->engine);
   }
   do TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
   while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
@@ -126,7 +126,7 @@ static toon_status write_run(store_engine *engine, index_delta *delta, index_run
                              toon_error *err) {
   toon_status status = TOON_OK;
   index_bounds all = {0};
-  run_source source = {.engine = engine, .drop_deletes = drop_deletes};
+  run_source source = {.engine = engine, .drop_deletes = drop_deletes, .merging = may_cancel};
   index_run_info info = {.number = engine->next_run_number, .store_id = engine->store_id};
   index_run *run = NULL;
   toon_buf path = {0};
@@ -198,6 +198,28 @@ static toon_status freeze(store_engine *engine, toon_error *err) {
   return status;
 }
 
+/* The runs of a view with `replaced` taken out: `fresh` (may be NULL) stands in their place, or first if there are none. Free
+ * with toon_free; NULL without memory. */
+static store_run **runs_with(const store_view *now, store_run *fresh, store_run *const *replaced, size_t replaced_count,
+                             size_t *count) {
+  store_run **runs = toon_malloc((now->run_count + 1) * sizeof *runs);
+  bool placed = !fresh || replaced_count;
+  *count = 0;
+  if (!runs) return NULL;
+  if (!placed) runs[(*count)++] = fresh;
+  placed = !fresh || !replaced_count;
+  for (size_t i = 0; i < now->run_count; i++) {
+    bool gone = false;
+    for (size_t j = 0; j < replaced_count; j++) gone = gone || now->runs[i] == replaced[j];
+    if (!gone) runs[(*count)++] = now->runs[i];
+    if (gone && !placed) {
+      runs[(*count)++] = fresh;
+      placed = true;
+    }
+  }
+  return runs;
+}
+
 /* Put the view with these runs and without the frozen delta in place; `fresh` (may be NULL) comes first. */
 static toon_status install(store_engine *engine, store_run *fresh, store_run *const *replaced, size_t replaced_count,
                            bool drop_frozen, toon_error *err) {
@@ -206,26 +228,10 @@ static toon_status install(store_engine *engine, store_run *fresh, store_run *co
   os_mutex_lock(&engine->tally_lock);
   os_mutex_lock(&engine->apply_lock);
   store_view *now = atomic_load(&engine->view);
-  size_t count, n = 0;
+  size_t count, n;
   log_segment **segments = segment_list(now, &count);
-  store_run **runs = toon_malloc((now->run_count + 1) * sizeof *runs);
-  if (segments && runs) {
-    bool placed = !fresh;
-    if (!replaced_count && fresh) {
-      runs[n++] = fresh;
-      placed = true;
-    }
-    for (size_t i = 0; i < now->run_count; i++) {
-      bool gone = false;
-      for (size_t j = 0; j < replaced_count; j++) gone = gone || now->runs[i] == replaced[j];
-      if (!gone) runs[n++] = now->runs[i];
-      if (gone && !placed) {
-        runs[n++] = fresh;
-        placed = true;
-      }
-    }
-    view = view_new(now->deltas[0], drop_frozen ? NULL : now->deltas[1], runs, n, segments, count);
-  }
+  store_run **runs = runs_with(now, fresh, replaced, replaced_count, &n);
+  if (segments && runs) view = view_new(now->deltas[0], drop_frozen ? NULL : now->deltas[1], runs, n, segments, count);
   if (view) {
     status = TOON_OK;
     engine_swap_view(engine, view);
@@ -275,19 +281,18 @@ static toon_status checkpoint_frozen(store_engine *engine, toon_error *err) {
   view = engine_view(engine);
   index_delta *delta = view->deltas[1];
   index_delta_info info = index_delta_get_info(delta);
-  size_t n = 0;
-  runs = toon_malloc((view->run_count + 1) * sizeof *runs);
-  if (!runs) {
-    status = toon_fail(err, TOON_ENOMEM, NULL);
-    goto out;
-  }
+  size_t n;
   if (info.nodes) {
     int64_t net[TOON_SPACES];
     for (int i = 0; i < TOON_SPACES; i++) net[i] = info.puts[i] - engine->tallies[1].existed[i];
     TOON_GOTO(write_run(engine, delta, NULL, 0, view->run_count == 0, net, false, &run, err));
-    runs[n++] = run;
   }
-  for (size_t i = 0; i < view->run_count; i++) runs[n++] = view->runs[i];
+  runs = runs_with(view, run, NULL, 0, &n);
+  if (!runs) {
+    if (run) atomic_store(&run->unlink_when_free, true);
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
   os_mutex_lock(&engine->manifest_lock);
   bool named;
   status = write_manifest(engine, view, &engine->frozen_at, false, true, runs, n, &named, err);
@@ -362,14 +367,12 @@ toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
   for (size_t i = 0; i < width; i++)
     for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(view->raw_runs[i])->net_keys[j];
   TOON_GOTO(write_run(engine, NULL, view->raw_runs, width, width == view->run_count, net, true, &run, err));
-  runs = toon_malloc((view->run_count + 1) * sizeof *runs);
+  now = engine_view(engine); /* checkpoints on the way may have put new runs in front */
+  runs = runs_with(now, run, view->runs, width, &n);
   os_mutex_lock(&engine->manifest_lock);
   if (!runs) {
     status = toon_fail(err, TOON_ENOMEM, NULL);
   } else {
-    runs[n++] = run;
-    for (size_t i = width; i < view->run_count; i++) runs[n++] = view->runs[i];
-    now = engine_view(engine);
     status = write_manifest(engine, now, &engine->replay, engine->manifest_clean, false, runs, n, &named, err);
   }
   if (status != TOON_OK && !named) atomic_store(&run->unlink_when_free, true);

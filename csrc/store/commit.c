@@ -223,6 +223,7 @@ static toon_status check_db_size(store_engine *engine, group_state *g, toon_erro
   uint64_t max = engine->options.max_db_size;
   if (g->live + engine->group.len <= max) return TOON_OK;
   if (!g->resolved) {
+    TOON_TRY(tally_resolve(engine, 1, err));
     TOON_TRY(tally_resolve(engine, 0, err));
     g->live = tally_live_bytes(engine);
     g->resolved = true;
@@ -325,6 +326,22 @@ toon_status engine_check_poison(store_engine *engine, toon_error *err) {
   return TOON_EIO;
 }
 
+toon_status commit_sync_log(store_engine *engine, log_segment *segment, bool whole, toon_error *err) {
+  os_mutex_lock(&engine->sync_lock);
+  toon_status status = engine_check_poison(engine, err);
+  if (status == TOON_OK) {
+    os_vfs *vfs = segment->vfs;
+    int e = whole ? vfs->sync(vfs, segment->file) : vfs->datasync(vfs, segment->file);
+    if (e) {
+      toon_fail_os(err, e, whole ? "fsync" : "fdatasync", segment->path);
+      status = err->status = TOON_EIO; /* even if the disk is full: what is there is not known any more */
+      engine_poison(engine, err);
+    }
+  }
+  os_mutex_unlock(&engine->sync_lock);
+  return status;
+}
+
 toon_status engine_withdraw_clean(store_engine *engine, toon_error *err) {
   if (!engine->manifest_clean) return TOON_OK; /* only this thread and open or close change it */
   TOON_TRY(engine_write_manifest(engine, false, err));
@@ -340,12 +357,7 @@ static toon_status roll(store_engine *engine, size_t need, toon_error *err) {
   if (old->id == UINT32_MAX) return toon_fail(err, TOON_EDBFULL, "segment numbers are used up");
   /* Padding goes first, so that the sync covers the size too: the manifest will record it. */
   TOON_TRY(log_segment_trim(old, atomic_load(&old->length), err));
-  e = engine->vfs->sync(engine->vfs, old->file);
-  if (e) {
-    status = toon_fail_os(err, e, "fsync", old->path);
-    engine_poison(engine, err);
-    return status;
-  }
+  TOON_TRY(commit_sync_log(engine, old, true, err));
   atomic_store(&engine->synced, engine->sequence);
   uint64_t room = LOG_HEADER_SIZE + (uint64_t)need;
   if (room < engine->options.segment_size) room = engine->options.segment_size;
@@ -452,18 +464,12 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   }
   size_t pad = engine->options.durability == TOON_DURABLE_COMMIT && group->len < PAD_STEP / 4 ? PAD_STEP : 0;
   status = log_segment_write(engine->tail, toon_buf_slice(group), pad, &poisoned, err);
-  if (status == TOON_OK && sync) {
-    status = log_segment_sync(engine->tail, err);
-    poisoned = status != TOON_OK;
+  if (poisoned) {
+    status = err->status = TOON_EIO;
+    engine_poison(engine, err);
   }
-  if (status != TOON_OK) {
-    if (poisoned) {
-      if (err) err->status = TOON_EIO;
-      engine_poison(engine, err);
-      status = TOON_EIO;
-    }
-    goto out;
-  }
+  if (status == TOON_OK && sync) status = commit_sync_log(engine, engine->tail, false, err);
+  if (status != TOON_OK) goto out;
   apply(engine, view, &frame, used + group->len);
   if (sync) atomic_store(&engine->synced, frame.sequence);
   engine->bytes_since_freeze += group->len;

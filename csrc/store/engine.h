@@ -9,6 +9,7 @@
  *   manifest_lock a manifest is being written
  *   tally_lock    entries of the deltas are being resolved against what lies below
  *   apply_lock    entries become visible: insertion + publish, and every replacement of the view. Held briefly
+ *   sync_lock     the log is being synced
  *   queue_lock, wake_lock   the queue of batches; the background thread's orders. Innermost, never held while working */
 #ifndef TOON_STORE_ENGINE_H
 #define TOON_STORE_ENGINE_H
@@ -69,6 +70,7 @@ typedef struct store_engine {
   int64_t clock_wall_ms; /* at clock_ns */
   uint64_t clock_ns;
   store_recovery recovery;
+  int attempts_left; /* of a read-only open beside a writer */
 
   /* reading */
   store_guard guard;
@@ -103,6 +105,7 @@ typedef struct store_engine {
 
   os_mutex apply_lock;
 
+  os_mutex sync_lock;               /* one log sync at a time, so that a failure is seen by whoever syncs next */
   _Atomic uint64_t synced;          /* the last sequence known to be on disk */
   _Atomic int poisoned;             /* a toon_status; TOON_OK while the log can be written */
   os_mutex error_lock;
@@ -158,6 +161,9 @@ void commit_pending_free(store_engine *engine);
 toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err);
 /* A failed write or sync of the log: no more writes. */
 void engine_poison(store_engine *engine, const toon_error *why);
+/* Sync a segment of the log: after a failure, this one or an earlier one, the log is poisoned and it is TOON_EIO. `whole`: with
+ * fsync, when the file's size matters. */
+toon_status commit_sync_log(store_engine *engine, log_segment *segment, bool whole, toon_error *err);
 /* TOON_OK, or the poison. */
 toon_status engine_check_poison(store_engine *engine, toon_error *err);
 toon_status engine_withdraw_clean(store_engine *engine, toon_error *err);

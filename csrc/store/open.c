@@ -45,7 +45,7 @@ static bool same_limits(const toon_options *a, const toon_options *b) {
 static void engine_init(store_engine *engine) {
   guard_init(&engine->guard);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
-                       &engine->apply_lock, &engine->error_lock,  &engine->wake_lock};
+                       &engine->apply_lock, &engine->error_lock,  &engine->wake_lock,     &engine->sync_lock};
   for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) os_mutex_init(locks[i]);
   os_cond_init(&engine->queue_cond);
   os_cond_init(&engine->wake_cond);
@@ -70,7 +70,7 @@ static void engine_free(store_engine *engine) {
   toon_free(engine->removed);
   toon_free(engine->directory);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
-                       &engine->apply_lock, &engine->error_lock,  &engine->wake_lock};
+                       &engine->apply_lock, &engine->error_lock,  &engine->wake_lock,     &engine->sync_lock};
   for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) os_mutex_destroy(locks[i]);
   os_cond_destroy(&engine->queue_cond);
   os_cond_destroy(&engine->wake_cond);
@@ -136,7 +136,10 @@ static toon_status find_directory(os_vfs *vfs, const char *path, const toon_opti
     if (status == TOON_OK) {
       e = vfs->mkdir(vfs, path);
       if (e == EEXIST) e = 0;
-      if (!e) vfs->dirsync(vfs, slash ? (slash == p ? "/" : p) : "."); /* best effort: a parent may not be readable */
+      if (!e) {
+        e = vfs->dirsync(vfs, slash ? (slash == p ? "/" : p) : ".");
+        if (e == EACCES || e == EPERM) e = 0; /* a parent that may not be read */
+      }
       if (!e) e = vfs->stat(vfs, path, st);
     }
     toon_buf_free(&parent);
@@ -220,7 +223,7 @@ static toon_status bring_up(store_engine *engine, toon_error *err) {
   if (!engine->options.read_only) TOON_TRY(take_lock(engine, err));
   toon_status status = TOON_OK;
   /* A reader beside a live writer may meet files that a checkpoint has just replaced: then it looks again. */
-  for (int attempt = 0; attempt < 5; attempt++) {
+  for (engine->attempts_left = 4; engine->attempts_left >= 0; engine->attempts_left--) {
     status = engine_recover(engine, engine->options.create_if_missing, err);
     if (status == TOON_OK || !engine->options.read_only || (status != TOON_ECORRUPT && status != TOON_EIO)) break;
     view_unref(atomic_exchange(&engine->view, NULL));

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define COPY_STEP (1u << 20)
+#define HOLE_MAX (1u << 20) /* segments in a row that compactions may have removed */
 
 /* ------------------------------------------------------------------ what is there */
 
@@ -35,12 +36,14 @@ static int visit_name(void *ctx, const char *name) {
     char *end;
     const char *digits = name + sizeof run_prefix - 1;
     unsigned long long number = strtoull(digits, &end, 10);
-    if (*digits < '0' || *digits > '9' || *end) return 0;
+    if (*digits < '0' || *digits > '9' || *end || number > TOON_ROW_MAX) return 0; /* none of ours */
     uint64_t *grown = toon_realloc(r->run_numbers, (r->run_number_count + 1) * sizeof *grown);
     if (!grown) return ENOMEM;
     r->run_numbers = grown;
     r->run_numbers[r->run_number_count++] = number;
     if (number >= r->engine->next_run_number) r->engine->next_run_number = number + 1;
+  } else if (strlen(name) > 10 && strcmp(name + strlen(name) - 10, ".toon.copy") == 0) {
+    r->copies = true;
   }
   return 0;
 }
@@ -76,7 +79,12 @@ static toon_status check_headers(recovery *r, toon_error *err) {
   for (size_t i = 0; i < r->found_count; i++) {
     found_segment *f = &r->found[i];
     log_header header;
-    TOON_TRY(log_segment_inspect(engine->vfs, engine->directory, f->id, &header, err));
+    if (i && f->id - r->found[i - 1].id > HOLE_MAX)
+      return corrupt(r, f->id, 0, err, "the numbers of the segments have a hole that no compaction leaves");
+    toon_status status = log_segment_inspect(engine->vfs, engine->directory, f->id, &header, err);
+    if (status == TOON_EFORMAT && r->state == MANIFEST_SOUND && err->offset == 0)
+      return corrupt(r, f->id, 0, err, "the segment's header is damaged");
+    if (status != TOON_OK) return status;
     f->file_size = header.file_size;
     f->nlink = header.nlink;
     if (!header.complete) {
@@ -180,6 +188,8 @@ static toon_status open_runs(recovery *r, toon_error *err) {
       } else {
         r->run_count++;
       }
+    } else if (engine->options.read_only && err->os_errno == ENOENT && engine->attempts_left) {
+      break; /* a writer beside us has just merged it away: look again */
     } else if (status == TOON_ECORRUPT || (err->os_errno == ENOENT && err->syscall)) {
       rebuild(r, "an index file was missing or damaged");
       status = TOON_OK;
@@ -427,6 +437,11 @@ static void remove_strays(recovery *r) {
                                   (unsigned long long)r->run_numbers[i]) == TOON_OK)
       engine->vfs->unlink(engine->vfs, (char *)path.ptr); /* a stray that stays does no harm */
   }
+  for (size_t i = 0; r->copies && i < r->found_count; i++) { /* of a segment that was being unshared */
+    path.len = 0;
+    if (log_segment_path(engine->directory, r->found[i].id, &path) == TOON_OK && toon_buf_lit(&path, ".copy\0") == TOON_OK)
+      engine->vfs->unlink(engine->vfs, (char *)path.ptr);
+  }
   path.len = 0;
   if (toon_buf_printf(&path, "%s/metadata.toon.tmp", engine->directory) == TOON_OK)
     engine->vfs->unlink(engine->vfs, (char *)path.ptr);
@@ -461,10 +476,13 @@ static toon_status create_store(recovery *r, toon_error *err) {
   r->found[0] = f;
   r->found_count = 1;
   engine->tail = f.segment;
+  /* The header is on disk before anything stands behind it: what a power cut leaves is then known for what it is. */
+  e = engine->vfs->sync(engine->vfs, f.segment->file);
+  if (!e) e = engine->vfs->dirsync(engine->vfs, engine->directory);
+  if (e) return toon_fail_os(err, e, "fsync", f.segment->path);
   TOON_TRY(make_view(r, err));
   /* The first group is empty, so that sequence and next row id always have a frame to stand in. */
   TOON_TRY(commit_write_group(engine, true, err));
-  if ((e = engine->vfs->dirsync(engine->vfs, engine->directory))) return toon_fail_os(err, e, "fsync", engine->directory);
   return engine_checkpoint(engine, false, err);
 }
 
@@ -486,6 +504,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   if (engine->options.error_if_exists)
     return toon_fail_at(err, TOON_EINVAL, engine->directory, -1, "there is a store here already (errorIfExists)");
 
+  if (engine->options.repair) rebuild(r, "repair was asked for");
   if (r->state == MANIFEST_SOUND) {
     status = check_manifest(r, err);
     if (status == TOON_ECORRUPT && engine->options.repair) {
