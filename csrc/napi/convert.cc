@@ -1,8 +1,9 @@
 /* Keys and values between JavaScript and the engine.
  *
- * Strings are read as UTF-16: N-API's Latin-1 reader drops high bytes and its UTF-8 reader hides lone surrogates and is
- * the slowest. They are made from Latin-1 when the text is ASCII and from UTF-16 otherwise, for the same reason. Bytes are
- * always copied: embedders with a memory cage refuse buffers on foreign memory, and mapped memory may go away. */
+ * Strings are read as UTF-16: N-API's Latin-1 reader drops high bytes and its UTF-8 reader hides lone
+ * surrogates and is the slowest. They are made from Latin-1 when the text is ASCII and from UTF-16 otherwise,
+ * for the same reason. Bytes are always copied: embedders with a memory cage refuse buffers on foreign
+ * memory, and mapped memory may go away. */
 #include "convert.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ bool byte_array(Env *e, napi_value value, toon_slice *out) {
   napi_typedarray_type type;
   size_t length;
   void *data;
-  if (napi_get_typedarray_info(e->env, value, &type, &length, &data, nullptr, nullptr) != napi_ok) return false;
+  if (napi_get_typedarray_info(e->env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
+    return false;
   if (type != napi_uint8_array) return false;
   *out = toon_slice_of(data, length);
   return true;
@@ -48,7 +50,8 @@ bool read_units(Env *e, napi_value value, size_t *count) {
   return false;
 }
 
-/* JSON.stringify writes a lone surrogate, and nothing else, as an escape \ud…; text from elsewhere may escape pairs. */
+/* JSON.stringify writes a lone surrogate, and nothing else, as an escape \ud…; text from elsewhere may escape
+ * pairs. */
 bool has_lone_escape(toon_slice json) {
   const uint8_t *p = json.ptr, *end = json.ptr + json.len;
   auto surrogate = [&](const uint8_t *at) -> unsigned {
@@ -74,7 +77,8 @@ bool has_lone_escape(toon_slice json) {
   return false;
 }
 
-/* Exact for up to 15 digits and powers of ten up to 22: both are doubles, so one division rounds correctly. */
+/* Exact for up to 15 digits and powers of ten up to 22: both are doubles, so one division rounds correctly.
+ */
 bool plain_number(const uint8_t *p, size_t len, double *out) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -112,7 +116,8 @@ bool read_key(Env *e, napi_value value, toon_key *out) {
                                                    TOON_KEY_MAX + 2, &n);
   if (status == napi_ok) {
     /* No unit takes less than a byte. */
-    size_t len = n > TOON_KEY_MAX ? TOON_KEY_MAX + 1 : toon_utf16_to_utf8(e->key_units, n, e->key_bytes, nullptr);
+    size_t len =
+        n > TOON_KEY_MAX ? TOON_KEY_MAX + 1 : toon_utf16_to_utf8(e->key_units, n, e->key_bytes, nullptr);
     if (len <= TOON_KEY_MAX) {
       *out = toon_user_key(e->key_bytes, len);
       return true;
@@ -159,22 +164,22 @@ bool read_text(Env *e, napi_value value, toon_slice *out) {
 bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out) {
   size_t n;
   switch (given) {
-    case GIVEN_STRING:
-      if (!read_units(e, value, &n)) return false;
-      *input = TOON_INPUT_UTF16;
-      *out = toon_slice_of(e->units.ptr, 2 * n);
-      return true;
-    case GIVEN_JSON:
-      if (!read_text(e, value, out)) return false;
-      *input = TOON_INPUT_JSON;
-      if (!has_lone_escape(*out)) return true;
-      fail_type(e, "the value has a string with a lone surrogate, which is not valid Unicode");
-      return false;
-    default:
-      *input = TOON_INPUT_BYTES;
-      if (byte_array(e, value, out)) return true;
-      fail_type(e, "bytes must be a Uint8Array");
-      return false;
+  case GIVEN_STRING:
+    if (!read_units(e, value, &n)) return false;
+    *input = TOON_INPUT_UTF16;
+    *out = toon_slice_of(e->units.ptr, 2 * n);
+    return true;
+  case GIVEN_JSON:
+    if (!read_text(e, value, out)) return false;
+    *input = TOON_INPUT_JSON;
+    if (!has_lone_escape(*out)) return true;
+    fail_type(e, "the value has a string with a lone surrogate, which is not valid Unicode");
+    return false;
+  default:
+    *input = TOON_INPUT_BYTES;
+    if (byte_array(e, value, out)) return true;
+    fail_type(e, "bytes must be a Uint8Array");
+    return false;
   }
 }
 
@@ -183,11 +188,13 @@ toon_status make_string(Env *e, toon_slice text, bool ascii, napi_value *out, to
   if (ascii || toon_is_ascii(text.ptr, text.len)) {
     status = napi_create_string_latin1(e->env, reinterpret_cast<const char *>(text.ptr), text.len, out);
   } else {
-    if (toon_buf_reserve(&e->units, 2 * text.len + 16) != TOON_OK) return toon_fail(err, TOON_ENOMEM, nullptr);
+    if (toon_buf_reserve(&e->units, 2 * text.len + 16) != TOON_OK)
+      return toon_fail(err, TOON_ENOMEM, nullptr);
     size_t n = toon_utf8_to_utf16(text.ptr, text.len, reinterpret_cast<uint16_t *>(e->units.ptr));
     status = napi_create_string_utf16(e->env, reinterpret_cast<char16_t *>(e->units.ptr), n, out);
   }
-  return status == napi_ok ? TOON_OK : toon_fail(err, TOON_ENOMEM, "the text is too long for a JavaScript string");
+  return status == napi_ok ? TOON_OK
+                           : toon_fail(err, TOON_ENOMEM, "the text is too long for a JavaScript string");
 }
 
 /* Whoever got bytes from the slab can reach its ArrayBuffer and detach it. */
@@ -223,9 +230,9 @@ static toon_status make_raw(Env *e, toon_slice field, uint8_t flags, napi_value 
                             toon_error *err) {
   e->text.len = 0;
   switch (flags & 7) {
-    case TOON_BYTES: TOON_TRY(toon_field_to_bytes(field, &e->text, err)); break;
-    case TOON_STRING: TOON_TRY(toon_field_to_string(field, &e->text, err)); break;
-    default: TOON_TRY(toon_field_to_document(field, &e->text, err));
+  case TOON_BYTES: TOON_TRY(toon_field_to_bytes(field, &e->text, err)); break;
+  case TOON_STRING: TOON_TRY(toon_field_to_string(field, &e->text, err)); break;
+  default: TOON_TRY(toon_field_to_document(field, &e->text, err));
   }
   return make_bytes(e, toon_buf_slice(&e->text), out, kind, err);
 }
@@ -240,27 +247,27 @@ toon_status make_value(Env *e, toon_slice field, uint8_t flags, int mode, napi_v
   double number;
   e->text.len = 0;
   switch (flags & 7) {
-    case TOON_NULL: napi_get_null(e->env, out); return TOON_OK;
-    case TOON_FALSE:
-    case TOON_TRUE: napi_get_boolean(e->env, (flags & 7) == TOON_TRUE, out); return TOON_OK;
-    case TOON_NUMBER:
-      if (field.len > 3 && plain_number(field.ptr + 2, field.len - 3, &number)) {
-        napi_create_double(e->env, number, out);
-        return TOON_OK;
-      }
-      *kind = KIND_NUMERAL;
-      TOON_TRY(toon_field_to_json(field, &e->text, err));
-      return make_string(e, toon_buf_slice(&e->text), true, out, err);
-    case TOON_STRING:
-      TOON_TRY(toon_field_to_string(field, &e->text, err));
-      return make_string(e, toon_buf_slice(&e->text), false, out, err);
-    case TOON_BYTES:
-      TOON_TRY(toon_field_to_bytes(field, &e->text, err));
-      return make_bytes(e, toon_buf_slice(&e->text), out, kind, err);
-    default:
-      *kind = KIND_JSON;
-      TOON_TRY(toon_field_to_json(field, &e->text, err));
-      return make_string(e, toon_buf_slice(&e->text), false, out, err);
+  case TOON_NULL: napi_get_null(e->env, out); return TOON_OK;
+  case TOON_FALSE:
+  case TOON_TRUE: napi_get_boolean(e->env, (flags & 7) == TOON_TRUE, out); return TOON_OK;
+  case TOON_NUMBER:
+    if (field.len > 3 && plain_number(field.ptr + 2, field.len - 3, &number)) {
+      napi_create_double(e->env, number, out);
+      return TOON_OK;
+    }
+    *kind = KIND_NUMERAL;
+    TOON_TRY(toon_field_to_json(field, &e->text, err));
+    return make_string(e, toon_buf_slice(&e->text), true, out, err);
+  case TOON_STRING:
+    TOON_TRY(toon_field_to_string(field, &e->text, err));
+    return make_string(e, toon_buf_slice(&e->text), false, out, err);
+  case TOON_BYTES:
+    TOON_TRY(toon_field_to_bytes(field, &e->text, err));
+    return make_bytes(e, toon_buf_slice(&e->text), out, kind, err);
+  default:
+    *kind = KIND_JSON;
+    TOON_TRY(toon_field_to_json(field, &e->text, err));
+    return make_string(e, toon_buf_slice(&e->text), false, out, err);
   }
 }
 

@@ -6,8 +6,8 @@
 
 namespace toonstore {
 
-/* Read a key: a string or a Uint8Array (the user space), or a number (a row id). It lives in the Env's scratch, or in the
- * caller's array, until the next call. False with an exception pending. */
+/* Read a key: a string or a Uint8Array (the user space), or a number (a row id). It lives in the Env's
+ * scratch, or in the caller's array, until the next call. False with an exception pending. */
 bool read_key(Env *e, napi_value value, toon_key *out);
 
 /* The kinds of value that JavaScript tells apart; lib/values.js has the same list. */

@@ -1,4 +1,5 @@
-/* Ranges: a snapshot taken when the range is made, a cursor on it opened at the first row, rows handed out in chunks. */
+/* Ranges: a snapshot taken when the range is made, a cursor on it opened at the first row, rows handed out in
+ * chunks. */
 #include "range.h"
 #include "functions.h"
 
@@ -112,8 +113,8 @@ napi_value js_cursorClose(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* cursorNext(cursor, rows) -> [key, value, …] of the next rows, or only keys or values as wanted; their kinds in the
- * shared memory, and whether that was the end, which closes the cursor. An error closes it too */
+/* cursorNext(cursor, rows) -> [key, value, …] of the next rows, or only keys or values as wanted; their kinds
+ * in the shared memory, and whether that was the end, which closes the cursor. An error closes it too */
 napi_value js_cursorNext(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
   Env *e = c.e;
@@ -154,7 +155,8 @@ namespace {
 
 /* Rows of a cursor copied on the threadpool. */
 struct Chunk : Job {
-  Chunk(Env *env, Cursor *c, int32_t callback, size_t count) : Job(env), cursor(c), id(callback), rows(count) {
+  Chunk(Env *env, Cursor *c, int32_t callback, size_t count)
+      : Job(env), cursor(c), id(callback), rows(count) {
     store = cursor->store;
     cursor->busy = true;
     store_hold(store);
@@ -236,7 +238,8 @@ struct Chunk : Job {
 
 } // namespace
 
-/* cursorNextAsync(cursor, id, rows): as cursorNext, on the threadpool; onChunk(id, end, error, ...values) is called */
+/* cursorNextAsync(cursor, id, rows): as cursorNext, on the threadpool; onChunk(id, end, error, ...values) is
+ * called */
 napi_value js_cursorNextAsync(napi_env env, napi_callback_info info) {
   Call<3> c(env, info);
   Cursor *cursor = cursor_of(c.e, c[0]);

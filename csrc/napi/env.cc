@@ -89,7 +89,8 @@ Env *env_new(napi_env env) {
   e->mailbox = std::make_shared<Mailbox>();
   napi_value memory, name;
   void *data;
-  /* The hook is added after the function is made: hooks run in reverse order, so ours finds it still usable. */
+  /* The hook is added after the function is made: hooks run in reverse order, so ours finds it still usable.
+   */
   if (napi_set_instance_data(env, e, finalize, nullptr) != napi_ok ||
       napi_create_arraybuffer(env, sizeof(Shared), &data, &memory) != napi_ok ||
       napi_create_reference(env, memory, 1, &e->shared_ref) != napi_ok ||
@@ -116,7 +117,8 @@ napi_value env_function(Env *e, napi_ref ref) {
 void env_call(Env *e, napi_ref function, size_t argc, napi_value *argv) {
   napi_value self, error;
   if (napi_get_undefined(e->env, &self) != napi_ok) return;
-  if (napi_call_function(e->env, self, env_function(e, function), argc, argv, nullptr) != napi_pending_exception)
+  if (napi_call_function(e->env, self, env_function(e, function), argc, argv, nullptr) !=
+      napi_pending_exception)
     return;
   if (napi_get_and_clear_last_exception(e->env, &error) == napi_ok) napi_fatal_exception(e->env, error);
 }

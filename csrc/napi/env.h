@@ -1,14 +1,14 @@
-/* What the files of the addon share: the state of one JavaScript environment (the main thread's or a worker's), its
- * tables of handles, and the way results of commits come back from other threads.
+/* What the files of the addon share: the state of one JavaScript environment (the main thread's or a
+ * worker's), its tables of handles, and the way results of commits come back from other threads.
  *
- * JavaScript holds small integers, never pointers: a store, an arena (writes being collected) and a cursor are entries
- * of a table, and a number that is no longer valid is TOON_ECLOSED. Hot functions are plain N-API functions whose data
- * pointer is the Env. Facts beside the value returned (its kind, a version) go through memory that JavaScript sees as
- * typed arrays, so that no object is made for them.
+ * JavaScript holds small integers, never pointers: a store, an arena (writes being collected) and a cursor
+ * are entries of a table, and a number that is no longer valid is TOON_ECLOSED. Hot functions are plain N-API
+ * functions whose data pointer is the Env. Facts beside the value returned (its kind, a version) go through
+ * memory that JavaScript sees as typed arrays, so that no object is made for them.
  *
- * Life of a store: `busy` counts what uses its toon_db outside the JavaScript thread (submitted arenas, jobs). Closing
- * takes the store out of its table at once; toon_close runs when busy is 0. When the environment ends, the cleanup hook
- * waits for what was submitted and closes what is left.
+ * Life of a store: `busy` counts what uses its toon_db outside the JavaScript thread (submitted arenas,
+ * jobs). Closing takes the store out of its table at once; toon_close runs when busy is 0. When the
+ * environment ends, the cleanup hook waits for what was submitted and closes what is left.
  *
  * Includes: toonstore.h and, as a public header of base, utf.h. */
 #ifndef TOON_NAPI_ENV_H
@@ -62,7 +62,8 @@ struct Shared {
   uint8_t kinds[2 * ROWS_PER_CALL]; /* of the values of a chunk, in order */
 };
 
-/* Small integers for pointers. A handle is generation << 16 | index, so that one that was removed stays invalid. */
+/* Small integers for pointers. A handle is generation << 16 | index, so that one that was removed stays
+ * invalid. */
 template <class T> class Table {
 public:
   /* 0 if there are too many or memory is short. */
@@ -108,13 +109,13 @@ private:
   std::vector<uint32_t> free_;
 };
 
-/* Where finished arenas wait for their JavaScript thread. Shared with the threads that lead commits, so it may outlive
- * the Env. */
+/* Where finished arenas wait for their JavaScript thread. Shared with the threads that lead commits, so it
+ * may outlive the Env. */
 struct Mailbox {
   std::mutex mutex;
   std::condition_variable emptied;
   napi_threadsafe_function notify = nullptr;
-  Arena *done = nullptr; /* a list, newest first */
+  Arena *done = nullptr;  /* a list, newest first */
   uint32_t in_flight = 0; /* submitted, not done */
   bool notified = false, open = true;
 };
@@ -143,7 +144,8 @@ struct Env {
   uint32_t forks; /* of the process when the Env was made */
   Shared *shared;
   napi_ref shared_ref = nullptr, slab_ref = nullptr;
-  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr, on_chunk = nullptr;
+  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr,
+           on_chunk = nullptr;
   uint8_t *slab = nullptr;
   size_t slab_size = 0, slab_used = 0;
   Table<Store> stores;
@@ -163,7 +165,8 @@ struct Env {
 
 /* Set up the Env of `env`, with its mailbox and hooks. nullptr with an exception pending. */
 Env *env_new(napi_env env);
-/* True in a process made by fork() after the Env: its engine's threads are not here, so nothing may be used. */
+/* True in a process made by fork() after the Env: its engine's threads are not here, so nothing may be used.
+ */
 bool env_forked(const Env *e);
 /* The function behind a reference. */
 napi_value env_function(Env *e, napi_ref ref);
@@ -183,7 +186,8 @@ Store *store_of(Env *e, napi_value handle);
 Arena *arena_of(Env *e, napi_value handle);
 Cursor *cursor_of(Env *e, napi_value handle);
 
-/* Count a use of store->db by something that outlives the call; the last release of a closing store closes it. */
+/* Count a use of store->db by something that outlives the call; the last release of a closing store closes
+ * it. */
 void store_hold(Store *store);
 void store_release(Store *store);
 /* Enter an opened engine handle into the tables. nullptr: no room. */
@@ -196,8 +200,8 @@ void arena_deliver(Env *e, Arena *arena);
 /* Close a cursor and its snapshot; one that a job uses is closed by the job's end. */
 void cursor_close(Env *e, Cursor *cursor);
 
-/* A job on the threadpool: run() there, done() back on the JavaScript thread (which may be unable to run JavaScript when
- * the environment is ending), then it is deleted. */
+/* A job on the threadpool: run() there, done() back on the JavaScript thread (which may be unable to run
+ * JavaScript when the environment is ending), then it is deleted. */
 struct Job {
   explicit Job(Env *env) : e(env) {}
   virtual ~Job() = default;

@@ -5,47 +5,47 @@
 #include <node_api.h>
 
 /* X(name) */
-#define TOON_NAPI_FUNCTIONS(X)                                                                               \
-  /* store.cc */                                                                                             \
-  X(storeOpen)                                                                                               \
-  X(storeClose)                                                                                              \
-  X(storeSync)                                                                                               \
-  X(storeSyncNow)                                                                                            \
-  X(storeCheckpoint)                                                                                         \
-  X(storeStats)                                                                                              \
-  X(storeSize)                                                                                               \
-  X(storeNow)                                                                                                \
-  /* read.cc */                                                                                              \
-  X(get)                                                                                                     \
-  X(checkKey)                                                                                                \
-  X(getMany)                                                                                                 \
-  X(has)                                                                                                     \
-  X(getLong)                                                                                                 \
-  X(readsStart)                                                                                              \
-  /* cursor.cc */                                                                                            \
-  X(cursorOpen)                                                                                              \
-  X(cursorNext)                                                                                              \
-  X(cursorNextAsync)                                                                                         \
-  X(cursorClose)                                                                                             \
-  X(rangeCount)                                                                                              \
-  /* write.cc */                                                                                             \
-  X(arenaNew)                                                                                                \
-  X(arenaPut)                                                                                                \
-  X(arenaPutWith)                                                                                            \
-  X(arenaRow)                                                                                                \
-  X(arenaDelete)                                                                                             \
-  X(arenaClear)                                                                                              \
-  X(arenaBegin)                                                                                              \
-  X(arenaEnd)                                                                                                \
-  X(arenaAbandon)                                                                                            \
-  X(arenaSubmit)                                                                                             \
-  X(arenaCommit)                                                                                             \
-  X(arenaDrop)                                                                                               \
-  /* codec.cc */                                                                                             \
-  X(encode)                                                                                                  \
-  X(decode)                                                                                                  \
-  /* addon.cc */                                                                                             \
-  X(setup)                                                                                                   \
+#define TOON_NAPI_FUNCTIONS(X) \
+  /* store.cc */               \
+  X(storeOpen)                 \
+  X(storeClose)                \
+  X(storeSync)                 \
+  X(storeSyncNow)              \
+  X(storeCheckpoint)           \
+  X(storeStats)                \
+  X(storeSize)                 \
+  X(storeNow)                  \
+  /* read.cc */                \
+  X(get)                       \
+  X(checkKey)                  \
+  X(getMany)                   \
+  X(has)                       \
+  X(getLong)                   \
+  X(readsStart)                \
+  /* cursor.cc */              \
+  X(cursorOpen)                \
+  X(cursorNext)                \
+  X(cursorNextAsync)           \
+  X(cursorClose)               \
+  X(rangeCount)                \
+  /* write.cc */               \
+  X(arenaNew)                  \
+  X(arenaPut)                  \
+  X(arenaPutWith)              \
+  X(arenaRow)                  \
+  X(arenaDelete)               \
+  X(arenaClear)                \
+  X(arenaBegin)                \
+  X(arenaEnd)                  \
+  X(arenaAbandon)              \
+  X(arenaSubmit)               \
+  X(arenaCommit)               \
+  X(arenaDrop)                 \
+  /* codec.cc */               \
+  X(encode)                    \
+  X(decode)                    \
+  /* addon.cc */               \
+  X(setup)                     \
   X(setSlab)
 
 namespace toonstore {

@@ -7,7 +7,8 @@
 namespace toonstore {
 
 struct Range {
-  /* Read five arguments: lower, upper, prefix (undefined or a key), flags, limit. False with an exception pending. */
+  /* Read five arguments: lower, upper, prefix (undefined or a key), flags, limit. False with an exception
+   * pending. */
   bool read(Env *e, const napi_value *argv);
 
   toon_range toon = {};

@@ -94,9 +94,9 @@ static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, i
   return false;
 }
 
-/* getMany(store, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most ROWS_PER_CALL keys.
- * Keys come as arguments, and values go to JavaScript as arguments of a function that returns them as an array: four
- * times faster than to read and write the elements of arrays. */
+/* getMany(store, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most
+ * ROWS_PER_CALL keys. Keys come as arguments, and values go to JavaScript as arguments of a function that
+ * returns them as an array: four times faster than to read and write the elements of arrays. */
 napi_value js_getMany(napi_env env, napi_callback_info info) {
   Call<ROWS_PER_CALL + 2> c(env, info);
   Store *store = store_of(c.e, c[0]);
@@ -110,7 +110,8 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   c.e->keys.len = 0;
   for (size_t i = 0; i < count; i++) {
     if (!read_key(c.e, c[i + 2], &keys[i])) return nullptr;
-    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK) return fail(c.e, TOON_ENOMEM, nullptr);
+    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK)
+      return fail(c.e, TOON_ENOMEM, nullptr);
   }
   size_t at = 0;
   for (size_t i = 0; i < count; i++) {
@@ -123,8 +124,8 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   return collect(c.e, count, c.argv);
 }
 
-/* getLong(store, mode, keys, values, kinds): the same for any number of keys; fills the arrays values and kinds (a
- * Uint8Array), which are as long as keys */
+/* getLong(store, mode, keys, values, kinds): the same for any number of keys; fills the arrays values and
+ * kinds (a Uint8Array), which are as long as keys */
 napi_value js_getLong(napi_env env, napi_callback_info info) {
   Call<5> c(env, info);
   Store *store = store_of(c.e, c[0]);
@@ -206,8 +207,8 @@ struct Reads : Job {
         continue;
       }
       if (status == TOON_OK)
-        status = make_value(e, toon_slice_of(bytes.ptr + read.field_at, read.field_len), read.flags, MODE_VALUE,
-                            value, kind, &err);
+        status = make_value(e, toon_slice_of(bytes.ptr + read.field_at, read.field_len), read.flags,
+                            MODE_VALUE, value, kind, &err);
       else if (read.err)
         err = *read.err;
       else
@@ -230,7 +231,8 @@ struct Reads : Job {
 
 } // namespace
 
-/* readsStart(store, id, ...keys): onReads(id, ...values) is called when they are there. At most ROWS_PER_CALL keys */
+/* readsStart(store, id, ...keys): onReads(id, ...values) is called when they are there. At most ROWS_PER_CALL
+ * keys */
 napi_value js_readsStart(napi_env env, napi_callback_info info) {
   Call<ROWS_PER_CALL + 2> c(env, info);
   Store *store = store_of(c.e, c[0]);

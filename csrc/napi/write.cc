@@ -1,4 +1,5 @@
-/* Writes: an arena collects the calls of one tick and is submitted as one batch; its results come back together. */
+/* Writes: an arena collects the calls of one tick and is submitted as one batch; its results come back
+ * together. */
 #include "range.h"
 #include "functions.h"
 
@@ -81,13 +82,14 @@ napi_value js_arenaPut(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value))
+    return nullptr;
   if (toon_batch_put(arena->batch, key, input, value, nullptr, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
 }
 
-/* The last four arguments of arenaPutWith and arenaRow: ttl (ms, 0 = none), expiresAt (ms since 1970, 0 = none),
- * conditions (TOON_IF_*), version. */
+/* The last four arguments of arenaPutWith and arenaRow: ttl (ms, 0 = none), expiresAt (ms since 1970, 0 =
+ * none), conditions (TOON_IF_*), version. */
 static toon_put_options put_options(const Store *store, Env *e, const napi_value *argv) {
   double n[4] = {0, 0, 0, 0};
   for (int i = 0; i < 4; i++) napi_get_value_double(e->env, argv[i], &n[i]);
@@ -106,7 +108,8 @@ napi_value js_arenaPutWith(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value))
+    return nullptr;
   toon_put_options options = put_options(arena->store, c.e, c.argv + 4);
   if (toon_batch_put(arena->batch, key, input, value, &options, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
@@ -147,7 +150,8 @@ napi_value js_arenaClear(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* arenaBegin(arena), arenaEnd(arena), arenaAbandon(arena): what is written between begin and end is one member */
+/* arenaBegin(arena), arenaEnd(arena), arenaAbandon(arena): what is written between begin and end is one
+ * member */
 napi_value js_arenaBegin(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Arena *arena = arena_of(c.e, c[0]);
@@ -180,8 +184,8 @@ napi_value js_arenaDrop(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* arenaSubmit(arena): onArena(arena, values, errors) is called when all its members have their results. After an error
- * the arena is gone */
+/* arenaSubmit(arena): onArena(arena, values, errors) is called when all its members have their results. After
+ * an error the arena is gone */
 napi_value js_arenaSubmit(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Env *e = c.e;
@@ -216,7 +220,8 @@ napi_value js_arenaSubmit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* The value of each member as a Float64Array (undefined: all are 1), and their errors as an array (undefined: none). */
+/* The value of each member as a Float64Array (undefined: all are 1), and their errors as an array (undefined:
+ * none). */
 static void results(Env *e, const toon_batch *batch, napi_value *values, napi_value *errors) {
   size_t count = toon_batch_members(batch);
   double *numbers = nullptr;
@@ -265,7 +270,8 @@ void arena_deliver(Env *e, Arena *arena) {
   store_release(store);
 }
 
-/* arenaCommit(arena) -> the value of its first member, or its error. Waits for the disk. The arena is gone afterwards */
+/* arenaCommit(arena) -> the value of its first member, or its error. Waits for the disk. The arena is gone
+ * afterwards */
 napi_value js_arenaCommit(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Arena *arena = arena_of(c.e, c[0]);
