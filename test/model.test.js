@@ -9,7 +9,7 @@ const path = require('node:path')
 const fc = require('fast-check')
 const { ToonStore } = require('..')
 
-const RUNS = Number(process.env.MODEL_RUNS ?? 1000)
+const RUNS = Number(process.env.MODEL_RUNS ?? 500)
 const SEED = process.env.MODEL_SEED === undefined ? undefined : Number(process.env.MODEL_SEED)
 
 const bytes = text => Buffer.from(text)
