@@ -157,10 +157,24 @@ static inline const uint8_t *toon_skip_digits(const uint8_t *p, const uint8_t *e
   while (p < end && toon_is_digit(*p)) p++;
   return p;
 }
-#define toon_scan_escape(p, end, limit) toon_scan_escape_long(p, end)
-#define toon_scan_cell(p, end, limit, delimiter) toon_scan_cell_long(p, end, delimiter)
-#define toon_scan_string toon_scan_string_long
-#define toon_scan_any(p, end, limit, a, b, c) toon_scan_any_long(p, end, a, b, c)
+static inline const uint8_t *toon_scan_escape(const uint8_t *p, const uint8_t *end, const uint8_t *limit) {
+  (void)limit;
+  return toon_scan_escape_long(p, end);
+}
+static inline const uint8_t *toon_scan_cell(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
+                                            uint8_t delimiter) {
+  (void)limit;
+  return toon_scan_cell_long(p, end, delimiter);
+}
+static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter,
+                                              bool *special) {
+  return toon_scan_string_long(p, end, delimiter, special);
+}
+static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
+                                           uint8_t a, uint8_t b, uint8_t c) {
+  (void)limit;
+  return toon_scan_any_long(p, end, a, b, c);
+}
 
 #endif
 

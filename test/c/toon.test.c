@@ -2,7 +2,9 @@
  * the reference implementation is in test/differential/toon.mjs. */
 
 /* The scanning functions once more, as machines without SIMD have them, under other names. */
+#ifndef TOON_SCAN_PLAIN
 #define TOON_SCAN_PLAIN
+#endif
 #define toon_class plain_class
 #define toon_scan_escape_long plain_scan_escape
 #define toon_scan_cell_long plain_scan_cell
@@ -198,6 +200,13 @@ TEST(says_where_toon_is_wrong) {
   CHECK(decodes("a: 1\nb: \xC0\x80", "TOON_ESYNTAX 2:4"));
   CHECK(decodes("[1]: 1\nb: 1", "TOON_ESYNTAX 2:1"));
   CHECK(decodes("- a\n- b", "TOON_ESYNTAX 1:1"));
+}
+
+TEST(takes_an_empty_column_name_twice_as_the_reference_does) {
+  CHECK(decodes("[1]{\"\",\"\"}:\n  1,2", "[{\"\":1,\"\":2}]"));
+  CHECK(decodes("[1]{\"\",a{\"\",\"\"},b,b}:\n  1,2,3,4,5",
+                "[{\"\":1,\"a\":{\"\":2,\"\":3},\"b\":4,\"b\":5}]"));
+  CHECK(decodes("[1]{b,b,\"\",\"\"}:\n  1,2,3,4", "TOON_ESYNTAX 1:7"));
 }
 
 TEST(recovers_in_lenient_mode_only_as_the_reference_does) {
