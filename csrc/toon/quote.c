@@ -50,22 +50,14 @@ bool toon_key_is_bare(const uint8_t *ptr, size_t len) {
   return true;
 }
 
-/* The letter of a two-character escape, 0 for what needs \u00xx. JSON's \b and \f are not TOON's. */
-static uint8_t escape_letter(uint8_t c, bool json) {
-  switch (c) {
-  case '"':
-  case '\\': return c;
-  case '\n': return 'n';
-  case '\r': return 'r';
-  case '\t': return 't';
-  case '\b': return json ? 'b' : 0;
-  case '\f': return json ? 'f' : 0;
-  default: return 0;
-  }
-}
+/* The letters of two-character escapes; 0 for what needs \u00xx. JSON's \b and \f are not TOON's. */
+static const uint8_t letters[2][128] = {
+    {['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'},
+    {['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['\b'] = 'b', ['\f'] = 'f'},
+};
 
-static toon_status write_escape(toon_writer *w, uint8_t c, bool json) {
-  uint8_t letter = escape_letter(c, json);
+static inline toon_status write_escape(toon_writer *w, uint8_t c, bool json) {
+  uint8_t letter = letters[json][c];
   TOON_TRY(toon_room(w, letter ? 2 : 6));
   toon_write_byte(w, '\\');
   if (letter) {
@@ -87,8 +79,7 @@ static toon_status write_escaped(toon_writer *w, toon_slice text, bool json) {
     const uint8_t *stop = toon_scan_escape(p, end, end);
     TOON_TRY(toon_room(w, (size_t)(stop - p)));
     toon_write(w, p, (size_t)(stop - p));
-    p = stop;
-    if (p < end) TOON_TRY(write_escape(w, *p++, json));
+    for (p = stop; p < end && toon_class[*p] & TOON_CLASS_ESCAPE; p++) TOON_TRY(write_escape(w, *p, json));
   }
   TOON_TRY(toon_room(w, 1));
   toon_write_byte(w, '"');

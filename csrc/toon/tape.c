@@ -260,9 +260,13 @@ static void join_container(const toon_tape *tape, frame *f, uint32_t index) {
   join(tape, f, has, as_model);
 }
 
+static inline toon_status deepen(reader *r, const uint8_t *p) {
+  return r->depth < TOON_MAX_DEPTH ? TOON_OK : wrong(r, p, "no more than 2000 levels of nesting");
+}
+
 static toon_status open_container(reader *r, uint32_t kind, const uint8_t *p) {
   toon_tape *tape = r->tape;
-  if (r->depth == TOON_MAX_DEPTH) return wrong(r, p, "no more than 2000 levels of nesting");
+  TOON_TRY(deepen(r, p));
   if (r->depth + 1 == r->frames_cap) {
     frame *frames =
         toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
@@ -346,11 +350,17 @@ static toon_status read_all(reader *r) {
     p = skip_space(p, end);
     if (p == end) return wrong(r, p, "a value");
     uint8_t c = *p;
-    if (c == '{' || c == '[') {
+    if ((c == '{' || c == '[') && end - p > 1 && p[1] == c + 2) { /* empty: } is { + 2, and ] is [ + 2 */
+      TOON_TRY(deepen(r, p));
+      TOON_TRY(push(tape, 0, tape->count + 1,
+                    (c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY) | TOON_NODE_SCALARS));
+      join_container(tape, f, tape->count - 1);
+      p += 2;
+    } else if (c == '{' || c == '[') {
       TOON_TRY(open_container(r, c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY, p));
       f = &r->frames[r->depth];
       p = skip_space(p + 1, end);
-      if (p == end || *p != c + 2) { /* not empty: } is { + 2, and ] is [ + 2 */
+      if (p == end || *p != c + 2) {
         if (c == '{') TOON_TRY(read_key(r, f, &p));
         continue;
       }
