@@ -245,7 +245,7 @@ const CASES = {
   load: {
     title: 'load of 100 k new keys',
     unit: 'rows/s',
-    what: `into an empty store, by batches of 1000 in random order, the open included; ${PLAIN}, keys fresh`,
+    what: `into an empty store, by batches of 1000 in random order, the first 10 k to warm up; ${PLAIN}, keys fresh`,
     run: load
   },
   get: {
