@@ -173,11 +173,18 @@ out:
 toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
                              toon_error *err) {
   const toon_snapshot *snapshot = cursor->snapshot;
+  toon_error local;
+  if (!err) err = &local;
   index_entry entry;
   *end = !cursor->index || !cursor->left;
   if (*end) return TOON_OK;
-  do TOON_TRY(index_cursor_next(cursor->index, key, &entry, end, err));
-  while (!*end && (entry.kind == INDEX_DELETE || lapsed(&entry, snapshot->now)));
+  do {
+    toon_status status = index_cursor_next(cursor->index, key, &entry, end, err);
+    if (status != TOON_OK) {
+      view_note_damage(snapshot->view, err);
+      return status;
+    }
+  } while (!*end && (entry.kind == INDEX_DELETE || lapsed(&entry, snapshot->now)));
   if (*end) return TOON_OK;
   cursor->left--;
   if (!keys_only) return read_row(cursor->db->engine, snapshot->view, &entry, row, err);

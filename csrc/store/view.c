@@ -60,13 +60,28 @@ void view_unref(store_view *view) {
   toon_free(view);
 }
 
+void view_note_damage(const store_view *view, const toon_error *err) {
+  if (!err || err->status != TOON_ECORRUPT) return;
+  size_t len = strlen(err->path);
+  if (len > 3 && memcmp(err->path, "...", 3) == 0) len -= 3; /* a long path was cut in front */
+  const char *end = err->path + strlen(err->path);
+  for (size_t i = 0; len && i < view->run_count; i++) {
+    const char *path = index_run_path(view->raw_runs[i]);
+    size_t n = strlen(path);
+    if (n >= len && strcmp(path + n - len, end - len) == 0) atomic_store(&view->runs[i]->unlink_when_free, true);
+  }
+}
+
 toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
                      index_entry *entry, bool *found, toon_error *err) {
   *found = true;
   for (; level < 2; level++)
     if (view->deltas[level] && index_delta_get(view->deltas[level], key, hash, horizon, entry)) return TOON_OK;
   *found = false;
-  for (size_t i = 0; i < view->run_count && !*found; i++)
-    TOON_TRY(index_run_get(view->raw_runs[i], key, hash, entry, found, err));
+  for (size_t i = 0; i < view->run_count && !*found; i++) {
+    toon_status status = index_run_get(view->raw_runs[i], key, hash, entry, found, err);
+    if (status == TOON_ECORRUPT) atomic_store(&view->runs[i]->unlink_when_free, true); /* as view_note_damage */
+    if (status != TOON_OK) return status;
+  }
   return TOON_OK;
 }

@@ -43,6 +43,10 @@ static inline log_segment *view_segment(const store_view *view, uint32_t id) {
   return i < view->segment_count ? view->segments[i] : NULL;
 }
 
+/* If `err` tells of damage in one of the view's runs, the run's file will be unlinked when it is not used any more: the next
+ * open finds it missing and rebuilds the index from the log. */
+void view_note_damage(const store_view *view, const toon_error *err);
+
 /* What a reader at this sequence sees through the view. */
 static inline index_horizon view_horizon(const store_view *view, uint64_t sequence) {
   return (index_horizon){sequence, view->first_segment + (uint32_t)view->segment_count - 1};

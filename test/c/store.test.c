@@ -668,6 +668,51 @@ TEST(runs_and_manifest_are_rebuilt_from_the_log_when_they_are_gone) {
   os_memfs_free(fs);
 }
 
+TEST(a_damaged_block_of_a_large_run_is_reported_and_healed_by_the_next_open) {
+  enum { MANY = 110000 };
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  char key[80];
+  uint64_t rng = 1;
+  toon_options o = toon_options_default();
+  o.durability = TOON_DURABLE_CLOSE;
+  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  for (int i = 0; i < MANY;) {
+    toon_batch *b;
+    REQUIRE(toon_batch_new(db, &b, &err) == TOON_OK);
+    for (int n = 0; n < 10000; n++, i++) {
+      int at = snprintf(key, sizeof key, "%d/", i); /* long keys with nothing in common make a large run */
+      while (at < 72) at += snprintf(key + at, sizeof key - (size_t)at, "%08llx", (unsigned long long)lcg(&rng));
+      toon_batch_put(b, K(key), TOON_INPUT_JSON, S("1"), NULL, &err);
+    }
+    CHECK_EQ(toon_commit(db, b, &err), TOON_OK);
+    toon_batch_free(b);
+  }
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  char path[32];
+  size_t len = 0, best = 0;
+  for (int i = 1; i < 9; i++) {
+    snprintf(shown, sizeof path, "/d/db.toon.idx-%d", i);
+    if (os_memfs_content(fs, shown, &len) && len > best) memcpy(path, shown, sizeof path), best = len;
+  }
+  REQUIRE(best > (8u << 20)); /* else it is checked whole at open, and healed there */
+  os_vfs *vfs = os_memfs_vfs(fs);
+  os_file *file;
+  REQUIRE(vfs->open(vfs, path, OS_WRITE, &file) == 0);
+  vfs->pwrite(vfs, file, "damage", 6, best / 3);
+  vfs->close(vfs, file);
+  REQUIRE(open_on(vfs, "/d", o, &db) == TOON_OK);
+  CHECK(count_range(db, false) < MANY);
+  CHECK(err.status == TOON_ECORRUPT && strcmp(err.path, path) == 0);
+  toon_close(db, NULL);
+  REQUIRE(open_on(vfs, "/d", o, &db) == TOON_OK);
+  CHECK_EQ(count_range(db, false), MANY);
+  CHECK_EQ(size_of(db, 0), MANY);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
 /* ------------------------------------------------------------------ failing calls */
 
 static int fail_after;
