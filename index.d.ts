@@ -235,9 +235,10 @@ export interface Rows<V = Value> {
 }
 
 export interface StoreEvents {
-  /** a failure in the background */
+  /** a checkpoint, merge, compaction or sync in the background has failed; emitted only if somebody listens */
   error: [ToonError]
-  warning: [Error]
+  /** TOON_EDBFULL: the store has grown above 80 % of maxDbSize. Told again only after it was below 70 % */
+  warning: [ToonError]
   close: []
 }
 

@@ -198,6 +198,14 @@ toon_status toon_checkpoint(toon_db *db, toon_error *err);
  * called from another thread with a share from 0 to 1; false from it ends the work early (TOON_ETIMEOUT), harmlessly.
  * Blocks. Only one at a time (TOON_EINVAL). */
 toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), void *ctx, toon_error *err);
+enum { TOON_EVENT_NEARLY_FULL = 1, TOON_EVENT_FAILED = 2 };
+/* What has happened since the last call on this handle (or since its open), TOON_EVENT_*:
+ * NEARLY_FULL: the live bytes have risen above 80 % of max_db_size; told again only after they were below 70 %.
+ * FAILED: a checkpoint, merge, compaction or sync of the background has failed; it is tried again unless the log is
+ * poisoned. toon_last_failure tells why. */
+uint32_t toon_events(toon_db *db);
+/* The error of the newest background failure; its status is TOON_OK if there was none. */
+void toon_last_failure(toon_db *db, toon_error *out);
 /* Append a JSON object with the engine's counters (docs in index.d.ts, type Stats). */
 toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
 /* Milliseconds since 1970 by the engine's clock, which never runs back. */

@@ -17,8 +17,8 @@ function load () {
 
 const native = load()
 
-// Calls from the addon: onArena(arena, values, errors) when a batch of writes is done, onReads(id, ...values) and
-// onChunk(id, end, error, ...values) when a job has read. They are set by writes.js, reads.js and range.js.
+// Calls from the addon: onArena(arena, values, errors, events, failure) when a batch of writes is done,
+// onReads(id, ...values) and onChunk(id, end, error, ...values) when a job has read. They are set by writes.js and range.js.
 const callbacks = { onArena () {}, onReads () {}, onChunk () {} }
 
 const memory = native.setup({

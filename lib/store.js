@@ -13,6 +13,7 @@ const { parseOptions, nativeOptions, checkObject } = require('./options')
 const { Writer } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
+const { emitter } = require('./events')
 const { encode } = require('./encoding')
 const { projection } = require('./project')
 
@@ -64,6 +65,10 @@ async function openStore (Class, location, options, cache, capacity) {
  *
  * Times are milliseconds, sizes bytes. Objects and arrays come out deep-frozen; { mutable: true } gives a copy of your own.
  * Every method fails with TOON_ECLOSED once the store is closed.
+ *
+ * Events: 'close'; 'warning' with a ToonError TOON_EDBFULL when the store has grown above 80 % of maxDbSize, told again only
+ * after it was below 70 %; 'error' with the ToonError of something that failed in the background, and only if somebody
+ * listens. Warnings and errors come along with the results of writes.
  */
 class ToonStore extends EventEmitter {
   #writer
@@ -76,6 +81,7 @@ class ToonStore extends EventEmitter {
     super()
     this.#path = path
     this.#writer = new Writer(handle, options.durability)
+    this.#writer.onEvents = emitter(this, options)
     this.rows = new Rows(this, this.#writer)
     Object.defineProperty(this, 'rows', { writable: false, configurable: false, enumerable: true })
     forgotten.register(this, this.#writer, this.#writer)

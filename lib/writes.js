@@ -39,7 +39,8 @@ function executor (resolve, reject) {
 
 // The calls collected for one batch.
 class Arena {
-  constructor (handle) {
+  constructor (writer, handle) {
+    this.writer = writer
     this.handle = handle
     this.resolves = []
     this.rejects = []
@@ -87,10 +88,11 @@ class Arena {
   }
 }
 
-callbacks.onArena = (handle, values, errors) => {
+callbacks.onArena = (handle, values, errors, events, failure) => {
   const arena = submitted.get(handle)
   submitted.delete(handle)
   arena.finish(values, errors)
+  if (events !== 0) arena.writer.onEvents(events, failure)
 }
 
 function flushLater (writer) {
@@ -107,12 +109,13 @@ class Writer {
     this.scheduled = false
     this.jobs = new Set() // promises of upkeep under way
     this.reads = null // reads that wait for the end of the tick
+    this.onEvents = () => {} // (events, failure): what the engine has to tell, see lib/events.js
     writers.add(this)
   }
 
   // The arena that takes the next call. Throws if the store is closed.
   collecting () {
-    if (this.arena === null) this.arena = new Arena(native.arenaNew(this.handle))
+    if (this.arena === null) this.arena = new Arena(this, native.arenaNew(this.handle))
     return this.arena
   }
 

@@ -184,8 +184,9 @@ napi_value js_arenaDrop(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* arenaSubmit(arena): onArena(arena, values, errors) is called when all its members have their results. After
- * an error the arena is gone */
+/* arenaSubmit(arena): onArena(arena, values, errors, events, failure) is called when all its members have their
+ * results; events: TOON_EVENT_* or 0, failure: the error that TOON_EVENT_FAILED tells of. After an error the
+ * arena is gone */
 napi_value js_arenaSubmit(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Env *e = c.e;
@@ -252,16 +253,29 @@ static void results(Env *e, const toon_batch *batch, napi_value *values, napi_va
   }
 }
 
+/* What toon_events tells. */
+static void events(Env *e, Store *store, napi_value *flags, napi_value *failure) {
+  uint32_t what = toon_events(store->db);
+  napi_create_uint32(e->env, what, flags);
+  napi_get_undefined(e->env, failure);
+  if (!(what & TOON_EVENT_FAILED)) return;
+  toon_error err;
+  toon_last_failure(store->db, &err);
+  napi_value error = error_object(e, &err);
+  if (error) *failure = error;
+}
+
 void arena_deliver(Env *e, Arena *arena) {
   napi_handle_scope scope;
   Store *store = arena->store;
   bool scoped = napi_open_handle_scope(e->env, &scope) == napi_ok;
-  napi_value argv[3];
+  napi_value argv[5];
   if (scoped && napi_create_int32(e->env, arena->handle, &argv[0]) == napi_ok) {
     results(e, arena->batch, &argv[1], &argv[2]);
+    events(e, store, &argv[3], &argv[4]);
     arena_free(e, arena);
     if (--e->pending == 0) napi_unref_threadsafe_function(e->env, e->mailbox->notify);
-    env_call(e, e->on_arena, 3, argv);
+    env_call(e, e->on_arena, 5, argv);
   } else {
     arena_free(e, arena);
     e->pending--;

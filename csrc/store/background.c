@@ -27,11 +27,20 @@ static uint64_t sync_due_in(store_engine *engine) {
   return passed >= engine->options.sync_interval_ms ? 0 : engine->options.sync_interval_ms - passed;
 }
 
+/* A failure that nobody waits for. */
+static void note_failure(store_engine *engine, const toon_error *err) {
+  os_mutex_lock(&engine->error_lock);
+  engine->background_error = *err;
+  os_mutex_unlock(&engine->error_lock);
+  atomic_fetch_add_explicit(&engine->background_failures, 1, memory_order_release);
+}
+
 void background_slice(store_engine *engine) {
   if (!engine->background_started || sync_due_in(engine) != 0) return;
   toon_error err;
+  bool poisoned = atomic_load(&engine->poisoned) != TOON_OK;
   engine->last_sync_ns = engine_now_ns(engine);
-  engine_sync(engine, &err); /* a failure has poisoned the log: the next write tells */
+  if (engine_sync(engine, &err) != TOON_OK && !poisoned) note_failure(engine, &err); /* the next write fails with it too */
 }
 
 static void note_checkpoint(store_engine *engine, toon_status status, const toon_error *err) {
@@ -41,7 +50,9 @@ static void note_checkpoint(store_engine *engine, toon_status status, const toon
   else
     engine->checkpoint_error = *err;
   os_mutex_unlock(&engine->error_lock);
-  if (status != TOON_OK) atomic_fetch_add_explicit(&engine->stats.checkpoint_failures, 1, memory_order_relaxed);
+  if (status == TOON_OK) return;
+  atomic_fetch_add_explicit(&engine->stats.checkpoint_failures, 1, memory_order_relaxed);
+  note_failure(engine, err);
 }
 
 void background_checkpoint_if_wanted(store_engine *engine) {
@@ -64,7 +75,10 @@ static bool compact_due(store_engine *engine) {
   toon_error err;
   bool done = true;
   while (done && !background_stopping(engine)) {
-    if (compact_if_due(engine, &done, &err) != TOON_OK) return true;
+    if (compact_if_due(engine, &done, &err) != TOON_OK) {
+      if (!background_stopping(engine)) note_failure(engine, &err);
+      return true;
+    }
     engine_release_retired(engine);
     compact_unlink_removed(engine, false);
     if (done) background_checkpoint_if_wanted(engine);
@@ -125,7 +139,11 @@ static bool work(store_engine *engine) {
 
   bool merged = status == TOON_OK;
   while (merged && !background_stopping(engine)) {
-    if (engine_merge(engine, &merged, &err) != TOON_OK) return !background_stopping(engine);
+    if (engine_merge(engine, &merged, &err) != TOON_OK) {
+      if (background_stopping(engine)) return false;
+      note_failure(engine, &err);
+      return true;
+    }
     engine_release_retired(engine);
   }
   if (status == TOON_OK && compact_due(engine)) return !background_stopping(engine);

@@ -234,6 +234,24 @@ static toon_status check_db_size(store_engine *engine, group_state *g, toon_erro
                    (unsigned long long)max);
 }
 
+/* Note when the store gets nearly full, once until it is well below again. `live` is an upper bound. */
+static void note_fill(store_engine *engine, uint64_t live) {
+  uint64_t max = engine->options.max_db_size, high = max / 10 * 8, low = max / 10 * 7;
+  toon_error err;
+  if (live <= (engine->nearly_full ? low : high)) {
+    engine->nearly_full = false;
+    return;
+  }
+  if (tally_resolve(engine, 1, &err) != TOON_OK || tally_resolve(engine, 0, &err) != TOON_OK) return; /* next time */
+  live = tally_live_bytes(engine);
+  if (!engine->nearly_full && live > high) {
+    engine->nearly_full = true;
+    atomic_fetch_add_explicit(&engine->times_nearly_full, 1, memory_order_relaxed);
+  } else if (live < low) {
+    engine->nearly_full = false;
+  }
+}
+
 static bool conditions_hold(const batch_op *op, const key_state *state) {
   if ((op->conditions & TOON_IF_ABSENT) && state->visible) return false;
   if ((op->conditions & TOON_IF_PRESENT) && !state->visible) return false;
@@ -622,7 +640,10 @@ static void form_group(store_engine *engine, place *at, const toon_error *no_roo
   view_unref(g.view);
   if (!engine->insert_count) return;
   status = commit_write_group(engine, syncs_commits(engine), &err);
-  if (status == TOON_OK) return;
+  if (status == TOON_OK) {
+    note_fill(engine, g.live + engine->group.len);
+    return;
+  }
   /* Nothing of the group is visible. Members that found nothing to do relied on it as well: all of them fail. Ids that were
    * taken are not given out again. */
   for (place p = from; p.batch != at->batch || p.member < at->member;) {

@@ -111,6 +111,9 @@ typedef struct store_engine {
   os_mutex error_lock;
   toon_error poison_error;          /* error_lock */
   toon_error checkpoint_error;      /* error_lock; status TOON_OK if the last one went well */
+  toon_error background_error;      /* error_lock; of the newest failure that nobody waited for */
+  bool nearly_full;                 /* commit_lock: above 80 % of max_db_size, and not below 70 % since */
+  _Atomic uint64_t times_nearly_full, background_failures; /* for toon_events */
 
   /* the background thread (wake_lock) */
   os_mutex wake_lock;
@@ -140,6 +143,7 @@ struct toon_db {
   os_mutex spare_lock;
   toon_batch *spare; /* batches to use again: their memory is warm */
   uint32_t spare_count;
+  _Atomic uint64_t seen_nearly_full, seen_failures; /* by toon_events */
 };
 
 /* ---- view.c and friends, on the engine ---- */

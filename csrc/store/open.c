@@ -274,6 +274,8 @@ toon_status toon_open(const char *path, const toon_options *options, toon_db **o
     return status;
   }
   db->engine = engine;
+  db->seen_nearly_full = engine->times_nearly_full;
+  db->seen_failures = engine->background_failures;
   *out = db;
   return TOON_OK;
 }
@@ -324,6 +326,25 @@ toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), 
   if (db->options.read_only) return toon_fail(err, TOON_EREADONLY, NULL);
   compact_request request = {.progress = progress, .ctx = ctx};
   return background_compact(db->engine, &request, err);
+}
+
+uint32_t toon_events(toon_db *db) {
+  uint32_t out = 0;
+  uint64_t full = atomic_load_explicit(&db->engine->times_nearly_full, memory_order_relaxed);
+  uint64_t failures = atomic_load_explicit(&db->engine->background_failures, memory_order_acquire);
+  if (full != atomic_load_explicit(&db->seen_nearly_full, memory_order_relaxed) &&
+      atomic_exchange(&db->seen_nearly_full, full) != full)
+    out |= TOON_EVENT_NEARLY_FULL;
+  if (failures != atomic_load_explicit(&db->seen_failures, memory_order_relaxed) &&
+      atomic_exchange(&db->seen_failures, failures) != failures)
+    out |= TOON_EVENT_FAILED;
+  return out;
+}
+
+void toon_last_failure(toon_db *db, toon_error *out) {
+  os_mutex_lock(&db->engine->error_lock);
+  *out = db->engine->background_error;
+  os_mutex_unlock(&db->engine->error_lock);
 }
 
 int64_t toon_now(toon_db *db) { return engine_now_ms(db->engine); }

@@ -132,6 +132,7 @@ expect<typeof typed, User>()
 encode(1, { delimiter: ';' })
 
 db.on('error', err => { const code: ErrorCode = err.code; void code })
+db.on('warning', warning => { const code: ErrorCode = warning.code; void code })
 db.on('close', () => {})
 try {
   await db.sync()
