@@ -135,6 +135,13 @@ export interface ToToonOptions extends RangeBounds {
   signal?: AbortSignal
 }
 
+export interface CompactOptions {
+  /** ends the work early, harmlessly; the promise rejects with signal.reason */
+  signal?: AbortSignal
+  /** called with a share from 0 to 1, which only grows */
+  onProgress?: (done: number) => void
+}
+
 /** One walk over a range, at the moment the range was made: iterate it once, by for...of or for await...of. */
 export interface Range<T> extends Iterable<T>, AsyncIterable<T> {
   next (): IteratorResult<T, undefined>
@@ -303,6 +310,8 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   sync (): Promise<void>
   /** Write the index out, so that the next open has nothing to replay. */
   checkpoint (): Promise<void>
+  /** Rewrite the log files so that they hold live rows only. TOON_EINVAL if that is under way already. */
+  compact (options?: CompactOptions): Promise<void>
   /** Finish what was called, release the store and emit 'close'. */
   close (): Promise<void>
   [Symbol.asyncDispose] (): Promise<void>

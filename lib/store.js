@@ -14,6 +14,7 @@ const { Writer } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
 const { emitter } = require('./events')
+const { compact } = require('./compact')
 const { encode } = require('./encoding')
 const { projection } = require('./project')
 
@@ -409,6 +410,23 @@ class ToonStore extends EventEmitter {
    */
   async checkpoint () {
     return this.#writer.upkeep(native.storeCheckpoint)
+  }
+
+  /**
+   * Rewrite the log files that hold replaced or deleted rows, so that the files hold live rows only. The store does that by
+   * itself when it is worth it; this is for getting the space back now.
+   *
+   * @param {object} [options]
+   * @param {AbortSignal} [options.signal] - ends it early, harmlessly; rejects with signal.reason
+   * @param {function(number)} [options.onProgress] - called with a share from 0 to 1, which only grows
+   * @returns {Promise<void>}
+   * @throws {ToonError} by rejection: TOON_EINVAL if a compaction is under way already, TOON_ENOSPC, TOON_EIO,
+   *   TOON_EREADONLY
+   * @example
+   * await db.compact({ onProgress: share => console.log(`${Math.round(share * 100)} %`) })
+   */
+  compact (options) {
+    return compact(this.#writer, options)
   }
 
   /**

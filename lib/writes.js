@@ -109,6 +109,7 @@ class Writer {
     this.scheduled = false
     this.jobs = new Set() // promises of upkeep under way
     this.reads = null // reads that wait for the end of the tick
+    this.compacting = false
     this.onEvents = () => {} // (events, failure): what the engine has to tell, see lib/events.js
     writers.add(this)
   }

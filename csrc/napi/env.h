@@ -21,6 +21,7 @@ extern "C" {
 #include "base/utf.h"
 }
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -126,6 +127,7 @@ struct Store {
   int32_t handle;
   uint32_t busy = 0;
   bool closing = false;
+  std::atomic<bool> stop_compaction{false};
   napi_deferred closed = nullptr;
 };
 

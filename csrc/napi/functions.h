@@ -12,6 +12,8 @@
   X(storeSync)                 \
   X(storeSyncNow)              \
   X(storeCheckpoint)           \
+  X(storeCompact)              \
+  X(storeCompactStop)          \
   X(storeStats)                \
   X(storeSize)                 \
   X(storeNow)                  \

@@ -86,6 +86,54 @@ struct Upkeep : Task {
   toon_status (*work_of)(toon_db *, toon_error *);
 };
 
+/* A compaction. Its progress goes to JavaScript by a threadsafe function of its own. */
+struct Compact : Task {
+  Compact(Env *env, Store *s) : Task(env), store(s) {
+    store_hold(store);
+    store->stop_compaction = false;
+  }
+  ~Compact() override { store_release(store); }
+
+  bool listen(napi_value function) {
+    napi_value name;
+    return napi_create_string_utf8(e->env, "toonstore progress", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+           napi_create_threadsafe_function(e->env, function, nullptr, name, 0, 1, nullptr, nullptr, this, tell,
+                                           &notify) == napi_ok &&
+           napi_unref_threadsafe_function(e->env, notify) == napi_ok;
+  }
+  void run() override { status = toon_compact(store->db, progress, this, &err); }
+  void done() override {
+    if (notify) napi_release_threadsafe_function(notify, napi_tsfn_release);
+    Task::done();
+  }
+
+  /* On the engine's thread. */
+  static bool progress(void *ctx, double share) {
+    Compact *self = static_cast<Compact *>(ctx);
+    double *data = self->notify ? new (std::nothrow) double(share) : nullptr;
+    if (data) {
+      napi_status sent = napi_call_threadsafe_function(self->notify, data, napi_tsfn_nonblocking);
+      if (sent != napi_ok) delete data;
+      if (sent == napi_closing) self->notify = nullptr; /* the environment ends */
+    }
+    return !self->store->stop_compaction;
+  }
+  /* On the JavaScript thread, maybe after the job is gone. */
+  static void tell(napi_env env, napi_value function, void *, void *data) {
+    double *share = static_cast<double *>(data);
+    napi_value self, value, error;
+    if (env && function && napi_get_undefined(env, &self) == napi_ok &&
+        napi_create_double(env, *share, &value) == napi_ok &&
+        napi_call_function(env, self, function, 1, &value, nullptr) == napi_pending_exception &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok)
+      napi_fatal_exception(env, error);
+    delete share;
+  }
+
+  Store *store;
+  napi_threadsafe_function notify = nullptr;
+};
+
 napi_value upkeep(napi_env env, napi_callback_info info, toon_status (*f)(toon_db *, toon_error *),
                   const char *name) {
   Call<1> c(env, info);
@@ -172,6 +220,26 @@ napi_value js_storeSync(napi_env env, napi_callback_info info) {
 }
 napi_value js_storeCheckpoint(napi_env env, napi_callback_info info) {
   return upkeep(env, info, toon_checkpoint, "toonstore checkpoint");
+}
+
+/* storeCompact(store, progress) -> promise; progress(share), if it is a function, is called now and then */
+napi_value js_storeCompact(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  if (!store) return nullptr;
+  std::unique_ptr<Compact> task(new (std::nothrow) Compact(c.e, store));
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, c[1], &type);
+  if (!task || (type == napi_function && !task->listen(c[1]))) return fail(c.e, TOON_ENOMEM, nullptr);
+  return start(task.release(), "toonstore compact");
+}
+
+/* storeCompactStop(store): ask the compaction under way to end early. Does nothing for a store that is closed */
+napi_value js_storeCompactStop(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  Store *store = c.e->stores.get(c.integer(0));
+  if (store) store->stop_compaction = true;
+  return nullptr;
 }
 
 /* storeSyncNow(store): waits for the disk */

@@ -137,6 +137,10 @@ db.on('close', () => {})
 try {
   await db.sync()
   await db.checkpoint()
+  await db.compact()
+  await db.compact({ signal: new AbortController().signal, onProgress: share => { const n: number = share; void n } })
+  // @ts-expect-error
+  await db.compact({ progress: () => {} })
 } catch (err) {
   if (err instanceof ToonError && err.code === 'TOON_EIO') {
     const facts: [number | undefined, string | undefined, Key | number | undefined] = [err.errno, err.path, err.key]

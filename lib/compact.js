@@ -1,0 +1,53 @@
+'use strict'
+// Compaction on demand: one at a time, with progress, ended early by an AbortSignal.
+
+const { native } = require('./binding')
+const { ToonError, invalidType, show } = require('./errors')
+const { checkObject, checkNames, checkSignal } = require('./options')
+
+const OPTIONS = new Set(['signal', 'onProgress'])
+
+function parse (options) {
+  const given = checkObject(options)
+  checkNames(given, OPTIONS, 'option of compact()')
+  const { onProgress } = given
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw invalidType(`onProgress must be a function (got ${show(onProgress)})`)
+  }
+  return { signal: checkSignal(given.signal), onProgress }
+}
+
+async function compact (writer, options) {
+  const { signal, onProgress } = parse(options)
+  signal?.throwIfAborted()
+  if (writer.compacting) throw new ToonError('TOON_EINVAL', 'a compaction is under way already')
+  let told = -1
+  let running = true
+  const progress = onProgress === undefined ? undefined : share => {
+    if (!running || signal?.aborted || share <= told) return
+    told = share
+    onProgress(share)
+  }
+  let handle = 0
+  const stop = () => { if (handle !== 0) native.storeCompactStop(handle) }
+  signal?.addEventListener('abort', stop, { once: true })
+  writer.compacting = true
+  try {
+    await writer.upkeep(store => {
+      signal?.throwIfAborted()
+      handle = store
+      return native.storeCompact(store, progress)
+    })
+  } catch (err) {
+    signal?.throwIfAborted() // it ended early for that
+    throw err
+  } finally {
+    writer.compacting = false
+    signal?.removeEventListener('abort', stop)
+  }
+  signal?.throwIfAborted()
+  progress?.(1) // the last news may still be on their way
+  running = false
+}
+
+module.exports = { compact }
