@@ -113,21 +113,23 @@ static bool find_column(toon_slice list, const toon_slice *tokens, size_t count,
     p += len;
     bool opens = p < end && *p == '{';
     if (found && ++wanted == count) {
-      *first = *last = cell;
       *group = (toon_slice){NULL, 0};
-      if (!opens) return true;
-      const uint8_t *start = ++p;
-      for (depth = 1; p < end; p++) { /* cells end with a comma or with the first of the braces behind them */
+      const uint8_t *start = p + 1;
+      uint32_t to = cell;
+      for (depth = 0; opens && p < end; p++) { /* to the brace that closes the group */
         if (*p == '"' && (p = toon_closing_quote(p, end)) == end) break;
         if (*p == ',')
-          ++*last;
+          to++;
         else if (*p == '{')
           depth++;
         else if (*p == '}' && --depth == 0)
           break;
       }
-      *group = toon_slice_of(start, (size_t)(p - start));
-      return p < end;
+      if (opens && p >= end) return false;
+      if (opens) *group = toon_slice_of(start, (size_t)(p - start));
+      *first = cell;
+      *last = to;
+      return true;
     }
     if (found && !opens) return false;
     if (opens) {

@@ -590,6 +590,45 @@ TEST(projects_arrays_of_objects) {
   toon_buf_free(&out);
 }
 
+TEST(stays_inside_the_bounds_of_damaged_fields) {
+  static const char *const damaged[] = {"",
+                                        ":",
+                                        "::",
+                                        ":\n",
+                                        ":\n\n",
+                                        ":\n\n  oo[1][bar]k: 3un",
+                                        "[1]{a{b,c:- id}:\n 1 2",
+                                        "[1]{a{b}:\n  1\n",
+                                        "[1]:\n  -",
+                                        "[1]:\n - a: 1\n",
+                                        "[2:]{a}:\n  x\n",
+                                        "[]",
+                                        "[",
+                                        ": \"",
+                                        ": \"\n",
+                                        ": base64:\n\n",
+                                        ":\n  a:\n    b[1:]{c}:\n"};
+  static const toon_slice names[] = {TOON_SLICE_LIT("a"), TOON_SLICE_LIT("b"), TOON_SLICE_LIT("c")};
+  const toon_path paths[] = {{names, 1}, {names, 3}, {names + 1, 1}};
+  for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+    size_t len = strlen(damaged[i]);
+    uint8_t *copy = malloc(len + 1); /* its end is the sanitizer's to watch */
+    REQUIRE(copy != NULL);
+    memcpy(copy, damaged[i], len);
+    copy = realloc(copy, len ? len : 1);
+    toon_slice field = toon_slice_of(copy, len);
+    toon_buf out = {0};
+    CHECK((toon_field_flags(field) & 7) <= TOON_OBJECT);
+    toon_field_to_json(field, &out, NULL);
+    toon_field_to_string(field, &out, NULL);
+    toon_field_to_bytes(field, &out, NULL);
+    toon_field_to_document(field, &out, NULL);
+    toon_project(field, paths, 3, &out, NULL);
+    toon_buf_free(&out);
+    free(copy);
+  }
+}
+
 /* ---- memory ---- */
 
 static int allowed;
