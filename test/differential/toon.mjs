@@ -7,8 +7,10 @@
 // MODULE exports encode(value, options) and decode(text, options); default: this package. REFERENCE defaults to
 // @toon-format/toon. A case is one value (encoded with one set of options, decoded again) and four texts (each decoded in
 // both modes). The first disagreement is printed with its seed and ends the run with status 1.
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const args = process.argv.slice(2)
 const option = (name) => {
@@ -20,12 +22,13 @@ const flag = (name) => {
   return i >= 0 && args.splice(i, 1).length > 0
 }
 const load = async (name) => {
-  const m = await import(/^[./]/.test(name) ? pathToFileURL(resolve(name)).href : name)
+  const path = resolve(name) // a file, a folder with a package, or the name of one
+  const m = await import(existsSync(path) ? pathToFileURL(createRequire(import.meta.url).resolve(path)).href : name)
   return m.encode ? m : m.default
 }
 const reference = await load(option('--reference') ?? '@toon-format/toon')
 const keepGoing = flag('--keep-going')
-const ours = await load(args[0] ?? new URL('../../lib/index.js', import.meta.url).pathname)
+const ours = await load(args[0] ?? fileURLToPath(new URL('../..', import.meta.url)))
 const cases = Number(args[1] ?? 10000)
 const firstSeed = Number(args[2] ?? Date.now() % 1e9)
 
