@@ -287,6 +287,12 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   put (key: Key, value: V, options?: RowPutOptions): Promise<void>
   /** Whether the key existed. */
   delete (key: Key): Promise<boolean>
+  /** Let a key lapse `ttl` ms from now; whether there is such a key. */
+  expire (key: Key, ttl: number): Promise<boolean>
+  /** Take a key's expiry away; whether there was one. */
+  persist (key: Key): Promise<boolean>
+  /** ms that a key has to live: null = for ever, undefined = no such key. */
+  ttl (key: Key): number | null | undefined
   /** All of it or nothing. */
   batch (ops: readonly BatchOperation<V>[]): Promise<void>
   /** Delete all keys, or those of a range; how many. Rows without keys stay. */

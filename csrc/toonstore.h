@@ -104,7 +104,8 @@ void toon_batch_free(toon_batch *batch);
 toon_status toon_batch_put(toon_batch *batch, toon_key key, toon_input input, toon_slice value,
                            const toon_put_options *options, toon_error *err);
 toon_status toon_batch_delete(toon_batch *batch, toon_key key, toon_error *err);
-/* Give a row another expiry (ms since 1970; 0: none), its value unchanged. The member's value is 1 if there was a row. */
+/* Give a row another expiry (ms since 1970; 0: none), its value unchanged. The member's value is 1 if there was a row,
+ * with expires_at 0 only if that row had an expiry. */
 toon_status toon_batch_expire(toon_batch *batch, toon_key key, int64_t expires_at, toon_error *err);
 /* A row without a key; the member's value is its id. */
 toon_status toon_batch_row_put(toon_batch *batch, toon_input input, toon_slice value, const toon_put_options *options,

@@ -6,11 +6,11 @@ const { inspect } = require('node:util')
 const { native, integers, doubles } = require('./binding')
 const { ToonError, invalidType, show } = require('./errors')
 const {
-  AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, MISSING, READY, checkKey, finish, mutableOf
+  AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, AS_FACTS, MISSING, READY, checkKey, finish, mutableOf
 } = require('./values')
 const { parseLocation } = require('./location')
-const { parseOptions, nativeOptions, checkObject } = require('./options')
-const { Writer } = require('./writes')
+const { parseOptions, nativeOptions, checkObject, checkInteger } = require('./options')
+const { Writer, MAX_TIME } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
 const { emitter } = require('./events')
@@ -250,6 +250,44 @@ class ToonStore extends EventEmitter {
    */
   delete (key) {
     return this.#writer.delete(key, checkKey)
+  }
+
+  /**
+   * Let a key lapse some time from now, whatever was set before. Its value stays as it is.
+   *
+   * @param {string|Uint8Array} key
+   * @param {number} ttl - ms, a whole number from 1
+   * @returns {Promise<boolean>} whether there is such a key
+   * @throws {TypeError|RangeError|ToonError} by rejection, as put()
+   * @example
+   * await db.expire('session/1', 60000)
+   */
+  async expire (key, ttl) {
+    return this.#writer.expire(key, checkInteger('ttl', ttl, 1, MAX_TIME))
+  }
+
+  /**
+   * Take a key's expiry away: it stays until it is deleted.
+   *
+   * @param {string|Uint8Array} key
+   * @returns {Promise<boolean>} whether there was an expiry to take away
+   */
+  persist (key) {
+    return this.#writer.expire(key, undefined)
+  }
+
+  /**
+   * How long a key has to live.
+   *
+   * @param {string|Uint8Array} key
+   * @returns {number|null|undefined} ms, null if it has no expiry, undefined if there is no such key
+   */
+  ttl (key) {
+    checkKey(key)
+    native.get(this.#writer.handle, key, AS_FACTS)
+    if (integers[0] === MISSING) return undefined
+    const expiresAt = doubles[1]
+    return expiresAt === 0 ? null : Math.max(expiresAt - native.storeNow(this.#writer.handle), 0)
   }
 
   /**

@@ -19,6 +19,7 @@ const AS_VALUE = 0
 const AS_TEXT = 1
 const AS_BUFFER = 2
 const AS_EXISTS = 3
+const AS_FACTS = 4
 
 // What a value to be stored is; enum Given of csrc/napi/convert.h.
 const STRING = 0
@@ -185,6 +186,7 @@ module.exports = {
   AS_TEXT,
   AS_BUFFER,
   AS_EXISTS,
+  AS_FACTS,
   STRING,
   JSON_FORM,
   BYTES,

@@ -236,6 +236,17 @@ class Writer {
     }
   }
 
+  // `ttl` undefined: the row is to stay for ever.
+  expire (key, ttl) {
+    try {
+      checkKey(key)
+      const arena = this.collecting()
+      return this.add(arena, BOOLEAN, key, native.arenaExpire(arena.handle, key, ttl ?? 0))
+    } catch (err) {
+      return Promise.reject(withKey(err, key))
+    }
+  }
+
   // `bounds`: [lower, upper, prefix, flags, limit]
   clear (bounds) {
     const arena = this.collecting()

@@ -46,7 +46,7 @@ enum Kind : uint8_t {
 };
 
 /* What a read hands out. */
-enum Mode { MODE_VALUE = 0, MODE_TEXT = 1, MODE_BUFFER = 2, MODE_EXISTS = 3 };
+enum Mode { MODE_VALUE = 0, MODE_TEXT = 1, MODE_BUFFER = 2, MODE_EXISTS = 3, MODE_FACTS = 4 };
 
 enum {
   ROWS_PER_CALL = 512, /* most rows that one call hands out */

@@ -36,6 +36,7 @@
   X(arenaPutWith)              \
   X(arenaRow)                  \
   X(arenaDelete)               \
+  X(arenaExpire)               \
   X(arenaClear)                \
   X(arenaBegin)                \
   X(arenaEnd)                  \

@@ -6,7 +6,8 @@
 
 namespace toonstore {
 
-/* get(store, key, mode) -> the value, with its kind, version and expiry in the shared memory */
+/* get(store, key, mode) -> the value, with its kind, version and expiry in the shared memory. MODE_FACTS: without
+ * the value */
 napi_value js_get(napi_env env, napi_callback_info info) {
   Call<3> c(env, info);
   Env *e = c.e;
@@ -23,7 +24,11 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   }
   uint8_t kind;
   napi_value out = nullptr;
-  toon_status status = make_value(e, row.field, row.flags, c.integer(2), &out, &kind, &err);
+  toon_status status = TOON_OK;
+  if (c.integer(2) == MODE_FACTS)
+    kind = KIND_READY;
+  else
+    status = make_value(e, row.field, row.flags, c.integer(2), &out, &kind, &err);
   e->shared->version = (double)row.version;
   e->shared->expires_at = (double)row.expires_at;
   toon_row_release(store->db, &row);

@@ -139,6 +139,19 @@ napi_value js_arenaDelete(napi_env env, napi_callback_info info) {
   return wrote(c.e, arena);
 }
 
+/* arenaExpire(arena, key, ttl): ms from now; 0: take the expiry away */
+napi_value js_arenaExpire(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Arena *arena = arena_of(c.e, c[0]);
+  toon_key key;
+  toon_error err;
+  if (!arena || !read_key(c.e, c[1], &key)) return nullptr;
+  double ttl = c.number(2);
+  int64_t at = ttl > 0 ? toon_now(arena->store->db) + (int64_t)ttl : 0;
+  if (toon_batch_expire(arena->batch, key, at, &err) != TOON_OK) return fail(c.e, &err);
+  return wrote(c.e, arena);
+}
+
 /* arenaClear(arena, lower, upper, prefix, flags, limit) */
 napi_value js_arenaClear(napi_env env, napi_callback_info info) {
   Call<6> c(env, info);

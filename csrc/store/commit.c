@@ -280,7 +280,7 @@ static toon_status form_op(store_engine *engine, group_state *g, toon_batch *bat
     return state.put ? add_delete(engine, key, hash, err) : TOON_OK;
   case BATCH_EXPIRE:
     TOON_TRY(find_state(engine, g, key, hash, &state, err));
-    *value = state.visible;
+    *value = state.visible && (op->expires_at || state.entry.expires);
     if (!state.visible || state.entry.expires == op->expires_at) return TOON_OK;
     return add_expire(engine, g, &state, key, hash, op->expires_at, err);
   default: break;

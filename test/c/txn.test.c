@@ -194,6 +194,7 @@ TEST(an_expiry_can_be_set_changed_and_taken_back) {
   CHECK_EQ(expire("none", now + 1000), 0);
   CHECK_EQ(expire("a", now + 5000), 1);
   CHECK_EQ(expire("multi", 0), 1);
+  CHECK_EQ(expire("multi", 0), 0); /* there is none any more */
   CHECK_EQ(get("a"), 7);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   CHECK(open_store());

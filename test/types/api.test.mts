@@ -96,6 +96,12 @@ db.range({ start: 'a' })
 // @ts-expect-error
 db.range({ as: 'json' })
 
+const lapses: boolean = await db.expire('a', 1000) && await db.persist(Buffer.from('a'))
+void lapses
+expect<ReturnType<typeof db.ttl>, number | null | undefined>()
+// @ts-expect-error a ttl is needed
+await db.expire('a')
+
 await db.batch([{ type: 'put', key: 'a', value: own!, ttl: 5 }, { type: 'del', key: 'b' }])
 // @ts-expect-error unknown type of operation
 await db.batch([{ type: 'remove', key: 'a' }])
