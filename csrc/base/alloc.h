@@ -5,10 +5,10 @@
 
 #include <stddef.h>
 
-void *toon_malloc(size_t size);              /* not zeroed; size 0 gives a unique pointer */
+void *toon_malloc(size_t size);               /* not zeroed; size 0 gives a unique pointer */
 void *toon_calloc(size_t count, size_t size); /* zeroed; overflow of count * size gives NULL */
 void *toon_realloc(void *ptr, size_t size);
-void toon_free(void *ptr);                   /* NULL is allowed */
+void toon_free(void *ptr); /* NULL is allowed */
 char *toon_strdup(const char *text);
 
 /* For tests: `refuse(ctx)` is asked before every allocation; true makes it fail. NULL restores the default.

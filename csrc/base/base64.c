@@ -11,22 +11,20 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 /* Value of a character; NONE, a bit that no value has, if it is not of the alphabet. */
 #define NONE 0x80
 static const uint8_t values[256] = {
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, 62,   NONE, NONE, NONE, 63,
-    52,   53,   54,   55,   56,   57,   58,   59,   60,   61,   NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, 0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,   14,
-    15,   16,   17,   18,   19,   20,   21,   22,   23,   24,   25,   NONE, NONE, NONE, NONE, NONE,
-    NONE, 26,   27,   28,   29,   30,   31,   32,   33,   34,   35,   36,   37,   38,   39,   40,
-    41,   42,   43,   44,   45,   46,   47,   48,   49,   50,   51,   NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
-    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, 62,   NONE, NONE, NONE, 63,   52,   53,   54,   55,   56,   57,   58,   59,   60,
+    61,   NONE, NONE, NONE, NONE, NONE, NONE, NONE, 0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,
+    11,   12,   13,   14,   15,   16,   17,   18,   19,   20,   21,   22,   23,   24,   25,   NONE, NONE, NONE, NONE,
+    NONE, NONE, 26,   27,   28,   29,   30,   31,   32,   33,   34,   35,   36,   37,   38,   39,   40,   41,   42,
+    43,   44,   45,   46,   47,   48,   49,   50,   51,   NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
 };
 
 #define WIDE_MIN 28 /* shorter input has no bulk */
@@ -53,9 +51,8 @@ AVX2 static inline __m256i both(__m128i half) { return _mm256_broadcastsi128_si2
 
 AVX2 static size_t encode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
   const __m256i spread = both(_mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
-  const __m256i shifts =
-      both(_mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-                         '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0));
+  const __m256i shifts = both(_mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                                            '0' - 52, '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0));
   size_t i = 0;
   for (; n - i >= 28; i += 24, out += 32) { /* the second half is loaded with 4 bytes more than it needs */
     __m256i v = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(ptr + i))),
@@ -63,8 +60,7 @@ AVX2 static size_t encode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
     /* Each 32 bits hold 3 bytes, the middle one twice; multiplications move the four groups of six to their
      * bytes. */
     v = _mm256_shuffle_epi8(v, spread);
-    __m256i odd =
-        _mm256_mulhi_epu16(_mm256_and_si256(v, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
+    __m256i odd = _mm256_mulhi_epu16(_mm256_and_si256(v, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
     __m256i even =
         _mm256_mullo_epi16(_mm256_and_si256(v, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
     __m256i six = _mm256_or_si256(odd, even);
@@ -80,24 +76,21 @@ AVX2 static size_t encode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
 
 AVX2 static size_t decode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
   /* A character is of the alphabet if the classes of its high and its low nibble have no bit in common. */
-  const __m256i low_class = both(_mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
-                                               0x13, 0x1A, 0x1B, 0x1B, 0x1B, 0x1A));
-  const __m256i high_class = both(_mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10,
-                                                0x10, 0x10, 0x10, 0x10, 0x10, 0x10));
+  const __m256i low_class = both(
+      _mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1A, 0x1B, 0x1B, 0x1B, 0x1A));
+  const __m256i high_class = both(
+      _mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10));
   const __m256i shifts = both(_mm_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0));
   const __m256i pack = both(_mm_setr_epi8(2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1));
   const __m256i join = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7), slash = _mm256_set1_epi8('/');
   size_t i = 0;
-  for (; n - i >= 44;
-       i += 32, out += 24) { /* 32 bytes are stored of which 24 count; the rest has room for them */
+  for (; n - i >= 44; i += 32, out += 24) { /* 32 bytes are stored of which 24 count; the rest has room for them */
     __m256i v = _mm256_loadu_si256((const __m256i *)(ptr + i));
     __m256i high = _mm256_and_si256(_mm256_srli_epi32(v, 4), _mm256_set1_epi8(0x2f));
     __m256i low = _mm256_and_si256(v, _mm256_set1_epi8(0x2f));
-    if (!_mm256_testz_si256(_mm256_shuffle_epi8(high_class, high), _mm256_shuffle_epi8(low_class, low)))
-      break;
+    if (!_mm256_testz_si256(_mm256_shuffle_epi8(high_class, high), _mm256_shuffle_epi8(low_class, low))) break;
     v = _mm256_add_epi8(v, _mm256_shuffle_epi8(shifts, _mm256_add_epi8(_mm256_cmpeq_epi8(v, slash), high)));
-    v = _mm256_madd_epi16(_mm256_maddubs_epi16(v, _mm256_set1_epi32(0x01400140)),
-                          _mm256_set1_epi32(0x00011000));
+    v = _mm256_madd_epi16(_mm256_maddubs_epi16(v, _mm256_set1_epi32(0x01400140)), _mm256_set1_epi32(0x00011000));
     v = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(v, pack), join);
     _mm256_storeu_si256((__m256i *)out, v);
   }
@@ -152,12 +145,8 @@ static size_t decode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
 #else
 
 static bool has_wide(void) { return false; }
-static size_t encode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
-  return (void)ptr, (void)n, (void)out, 0;
-}
-static size_t decode_wide(const uint8_t *ptr, size_t n, uint8_t *out) {
-  return (void)ptr, (void)n, (void)out, 0;
-}
+static size_t encode_wide(const uint8_t *ptr, size_t n, uint8_t *out) { return (void)ptr, (void)n, (void)out, 0; }
+static size_t decode_wide(const uint8_t *ptr, size_t n, uint8_t *out) { return (void)ptr, (void)n, (void)out, 0; }
 
 #endif
 
@@ -200,8 +189,7 @@ static size_t decode_last(const uint8_t *p, uint8_t *out) {
   size_t bytes = p[3] != '=' ? 3 : p[2] != '=' ? 2 : 1;
   uint8_t filled[4] = {p[0], p[1], bytes > 1 ? p[2] : 'A', bytes > 2 ? p[3] : 'A'};
   int32_t v = quartet(filled);
-  if (v < 0 || (v & ((1 << (24 - 8 * bytes)) - 1)) != 0)
-    return 0; /* bits behind the last byte must be zero */
+  if (v < 0 || (v & ((1 << (24 - 8 * bytes)) - 1)) != 0) return 0; /* bits behind the last byte must be zero */
   for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(v >> (16 - 8 * i));
   return bytes;
 }

@@ -18,9 +18,7 @@ typedef struct toon_buf {
 
 #define TOON_SLICE_LIT(text) ((toon_slice){(const uint8_t *)(text), sizeof(text) - 1})
 
-static inline toon_slice toon_slice_of(const void *ptr, size_t len) {
-  return (toon_slice){(const uint8_t *)ptr, len};
-}
+static inline toon_slice toon_slice_of(const void *ptr, size_t len) { return (toon_slice){(const uint8_t *)ptr, len}; }
 static inline toon_slice toon_buf_slice(const toon_buf *buf) { return (toon_slice){buf->ptr, buf->len}; }
 static inline bool toon_slice_eq(toon_slice a, toon_slice b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);

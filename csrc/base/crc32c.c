@@ -56,9 +56,7 @@ static inline uint32_t load32(const uint8_t *p) {
 #define CRC_HARDWARE __attribute__((target("sse4.2,pclmul")))
 /* Of the processors with SSE4.2 only the first lacks the carry-less multiply; it takes the tables. */
 static int has_hardware(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"); }
-CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) {
-  return (uint32_t)_mm_crc32_u64(crc, v);
-}
+CRC_HARDWARE static inline uint32_t crc_u64(uint32_t crc, uint64_t v) { return (uint32_t)_mm_crc32_u64(crc, v); }
 CRC_HARDWARE static inline uint32_t crc_u32(uint32_t crc, uint32_t v) { return _mm_crc32_u32(crc, v); }
 CRC_HARDWARE static inline uint32_t crc_u8(uint32_t crc, uint8_t v) { return _mm_crc32_u8(crc, v); }
 CRC_HARDWARE static inline uint64_t carryless(uint32_t a, uint32_t b) {

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 
-#define TOON_KEY_MAX 4096 /* bytes */
+#define TOON_KEY_MAX 4096               /* bytes */
 #define TOON_ROW_MAX ((1ull << 53) - 1) /* the greatest row id: a JavaScript number holds it */
 
 enum { TOON_SPACE_USER = 0, TOON_SPACE_ROW = 1, TOON_SPACES = 2 };

@@ -74,8 +74,8 @@ toon_status toon_fail_os(toon_error *err, int os_errno, const char *syscall, con
   char text[96];
   /* strerror_r has two signatures; strerror is not thread-safe. The XSI one is chosen by _POSIX_C_SOURCE alone. */
   if (strerror_r(os_errno, text, sizeof text) != 0) snprintf(text, sizeof text, "error %d", os_errno);
-  toon_fail(err, status, "%s failed: %s%s%s", syscall, text,
-            status == TOON_EIO ? "" : "; ", status == TOON_EIO ? "" : toon_status_text(status));
+  toon_fail(err, status, "%s failed: %s%s%s", syscall, text, status == TOON_EIO ? "" : "; ",
+            status == TOON_EIO ? "" : toon_status_text(status));
   if (err) {
     err->os_errno = os_errno;
     err->syscall = syscall;

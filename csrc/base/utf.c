@@ -55,8 +55,7 @@ static inline void store16(void *p, __m128i v) { _mm_storeu_si128((__m128i *)p, 
 static inline bool ascii16(const uint8_t *p) { return _mm_movemask_epi8(load16(p)) == 0; }
 
 static inline bool ascii64(const uint8_t *p) {
-  __m128i any =
-      _mm_or_si128(_mm_or_si128(load16(p), load16(p + 16)), _mm_or_si128(load16(p + 32), load16(p + 48)));
+  __m128i any = _mm_or_si128(_mm_or_si128(load16(p), load16(p + 16)), _mm_or_si128(load16(p + 32), load16(p + 48)));
   return _mm_movemask_epi8(any) == 0;
 }
 
@@ -93,8 +92,7 @@ static inline bool widen16(const uint8_t *in, uint16_t *out) {
 static inline bool ascii16(const uint8_t *p) { return vmaxvq_u8(vld1q_u8(p)) < 0x80; }
 
 static inline bool ascii64(const uint8_t *p) {
-  uint8x16_t any =
-      vorrq_u8(vorrq_u8(vld1q_u8(p), vld1q_u8(p + 16)), vorrq_u8(vld1q_u8(p + 32), vld1q_u8(p + 48)));
+  uint8x16_t any = vorrq_u8(vorrq_u8(vld1q_u8(p), vld1q_u8(p + 16)), vorrq_u8(vld1q_u8(p + 32), vld1q_u8(p + 48)));
   return vmaxvq_u8(any) < 0x80;
 }
 
@@ -131,13 +129,10 @@ static inline bool ascii64(const uint8_t *p) {
   return (any & HIGH_BITS) == 0;
 }
 
-static inline bool narrow8(const uint16_t *in, uint8_t *out) {
-  return narrow4(in, out) && narrow4(in + 4, out + 4);
-}
+static inline bool narrow8(const uint16_t *in, uint8_t *out) { return narrow4(in, out) && narrow4(in + 4, out + 4); }
 
 static inline bool narrow32(const uint16_t *in, uint8_t *out) {
-  return narrow8(in, out) && narrow8(in + 8, out + 8) && narrow8(in + 16, out + 16) &&
-         narrow8(in + 24, out + 24);
+  return narrow8(in, out) && narrow8(in + 8, out + 8) && narrow8(in + 16, out + 16) && narrow8(in + 24, out + 24);
 }
 
 static inline bool widen16(const uint8_t *in, uint16_t *out) {

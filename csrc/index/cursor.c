@@ -16,7 +16,7 @@ typedef struct source {
 struct index_cursor {
   index_horizon horizon;
   bool reverse, has_end, end_open;
-  toon_key end; /* owned: the bound where the walk ends */
+  toon_key end;    /* owned: the bound where the walk ends */
   source *current; /* the source whose key was returned last; NULL before the first */
   toon_buf last_key;
   toon_status failed; /* after an error the cursor stays where it is: going on would skip what could not be read */

@@ -218,7 +218,8 @@ index_delta_info index_delta_get_info(const index_delta *delta) {
 }
 
 const index_node *index_delta_after(const index_delta *delta, const index_node *node) {
-  return atomic_load_explicit(node ? &((index_node *)node)->next : &((index_delta *)delta)->first, memory_order_acquire);
+  return atomic_load_explicit(node ? &((index_node *)node)->next : &((index_delta *)delta)->first,
+                              memory_order_acquire);
 }
 
 toon_status index_delta_sorted(index_delta *delta, index_piece *pieces[INDEX_PIECES_MAX], size_t *count) {

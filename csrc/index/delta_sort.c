@@ -118,9 +118,10 @@ static index_piece *merge(const index_piece *a, const index_piece *b) {
   index_piece *m = piece_new(a->count + b->count);
   if (!m) return NULL;
   for (size_t i = 0, j = 0, k = 0; k < m->count; k++)
-    m->nodes[k] = i < a->count && (j >= b->count || toon_key_cmp(index_node_key(a->nodes[i]), index_node_key(b->nodes[j])) < 0)
-                      ? a->nodes[i++]
-                      : b->nodes[j++];
+    m->nodes[k] =
+        i < a->count && (j >= b->count || toon_key_cmp(index_node_key(a->nodes[i]), index_node_key(b->nodes[j])) < 0)
+            ? a->nodes[i++]
+            : b->nodes[j++];
   return m;
 }
 

@@ -31,8 +31,8 @@ typedef struct index_run_info {
   uint64_t file_size;
   uint64_t entries, puts, deletes; /* entries = puts + deletes */
   uint64_t max_sequence, min_sequence;
-  int64_t min_expires;             /* smallest non-zero expiry, 0 = none */
-  int64_t net_keys[2];             /* per key space: set by the writer's caller, kept verbatim (exact key counts) */
+  int64_t min_expires; /* smallest non-zero expiry, 0 = none */
+  int64_t net_keys[2]; /* per key space: set by the writer's caller, kept verbatim (exact key counts) */
 } index_run_info;
 
 /* Write a run from `source` to `path` (a new file; an existing one is unlinked first, so its readers keep it), datasync
@@ -82,8 +82,8 @@ typedef struct index_run_cursor {
   bool valid;            /* false before the first seek, past the ends, and after an error */
   index_entry entry;
   toon_key key;
-  index_run_block head;  /* of the current block, so that a move within it decodes one entry and no more */
-  uint32_t same;         /* leading bytes of the stored key (space included) that are those of the block's first key */
+  index_run_block head; /* of the current block, so that a move within it decodes one entry and no more */
+  uint32_t same;        /* leading bytes of the stored key (space included) that are those of the block's first key */
   uint8_t key_bytes[TOON_KEY_MAX + 32]; /* room for copies in whole words */
 } index_run_cursor;
 

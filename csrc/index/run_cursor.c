@@ -53,8 +53,10 @@ static uint32_t fences_up_to(const index_run *run, const toon_key *key) {
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
     uint64_t other = toon_load64(run->heads + (size_t)middle * RUN_FENCE_HEAD);
-    if (other < head || (other == head && cmp_fence(run, key, middle) >= 0)) low = middle + 1;
-    else high = middle;
+    if (other < head || (other == head && cmp_fence(run, key, middle) >= 0))
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }
@@ -76,9 +78,12 @@ static inline uint32_t entry_offset(const index_run_block *head, uint32_t index)
 
 /* Copy key bytes. Short ones go in whole words: there is room behind key_bytes, and a page behind every block. */
 static inline void copy_key(uint8_t *to, const uint8_t *from, size_t len) {
-  if (len <= 16) memcpy(to, from, 16);
-  else if (len <= 32) memcpy(to, from, 32);
-  else memcpy(to, from, len);
+  if (len <= 16)
+    memcpy(to, from, 16);
+  else if (len <= 32)
+    memcpy(to, from, 32);
+  else
+    memcpy(to, from, len);
 }
 
 /* Stop at an entry of the current block: decode it and assemble its key. */
@@ -126,8 +131,10 @@ static uint32_t count_below(const index_run_cursor *cursor, const toon_key *key,
     }
     /* An entry that shares more with the first key than we do stands to us as the first key does. */
     int c = stored.shared > common ? to_first : cmp_from(key, stored.shared, stored.suffix, stored.suffix_len);
-    if (c > 0 || (or_equal && c == 0)) low = middle + 1;
-    else high = middle;
+    if (c > 0 || (or_equal && c == 0))
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }

@@ -30,15 +30,15 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "runs are read in plac
 enum {
   RUN_VERSION = 1,
   RUN_PAGE = 4096,
-  RUN_CRC = 4,                     /* at the end of every unit */
-  RUN_KEY_MAX = TOON_KEY_MAX + 1,  /* a stored key: its space, then its bytes */
-  RUN_BLOCK_PAGES = 2,             /* at most; a key and its entry always fit */
+  RUN_CRC = 4,                    /* at the end of every unit */
+  RUN_KEY_MAX = TOON_KEY_MAX + 1, /* a stored key: its space, then its bytes */
+  RUN_BLOCK_PAGES = 2,            /* at most; a key and its entry always fit */
 
   /* Header and footer. */
   RUN_AT_MAGIC = 0,
-  RUN_AT_VERSION = 8,   /* u32 */
-  RUN_AT_STORE = 12,    /* u32 */
-  RUN_AT_NUMBER = 16,   /* u64 */
+  RUN_AT_VERSION = 8, /* u32 */
+  RUN_AT_STORE = 12,  /* u32 */
+  RUN_AT_NUMBER = 16, /* u64 */
   /* Header only. */
   RUN_AT_PAGE_SIZE = 24, /* u32 */
   /* Footer only. */
@@ -60,11 +60,11 @@ enum {
   RUN_AT_FENCE_BYTES = 120,  /* u64 */
 
   /* Data block: head, first key, entries, ... zeros ..., table of u16 offsets of the entries, CRC. */
-  RUN_BLOCK_COUNT = 0,      /* u16, entries */
-  RUN_BLOCK_SIZE = 2,       /* u16, pages */
-  RUN_BLOCK_FIRST_LEN = 4,  /* u16, bytes of the first key; 2 zero bytes follow */
-  RUN_BLOCK_SEQUENCE = 8,   /* u64, what the entries' sequences are told from */
-  RUN_BLOCK_EXPIRES = 16,   /* i64, what the entries' expiries are told from */
+  RUN_BLOCK_COUNT = 0,     /* u16, entries */
+  RUN_BLOCK_SIZE = 2,      /* u16, pages */
+  RUN_BLOCK_FIRST_LEN = 4, /* u16, bytes of the first key; 2 zero bytes follow */
+  RUN_BLOCK_SEQUENCE = 8,  /* u64, what the entries' sequences are told from */
+  RUN_BLOCK_EXPIRES = 16,  /* i64, what the entries' expiries are told from */
   RUN_BLOCK_HEAD = 24,
   RUN_ENTRY_PUT = 1, /* bits of an entry's tag */
   RUN_ENTRY_EXPIRES = 2,
@@ -219,8 +219,8 @@ static inline const uint8_t *run_key_at(const index_run_block *block, uint32_t o
   const uint8_t *p = run_varint(block->ptr + offset, &shared);
   p = run_varint(p, &suffix_len);
   size_t at = (size_t)(p - block->ptr);
-  if (shared > block->first_len || suffix_len > RUN_KEY_MAX - shared || shared + suffix_len == 0 ||
-      at > block->table || suffix_len > block->table - at)
+  if (shared > block->first_len || suffix_len > RUN_KEY_MAX - shared || shared + suffix_len == 0 || at > block->table ||
+      suffix_len > block->table - at)
     return NULL;
   key->suffix = p;
   key->shared = (uint32_t)shared;
@@ -247,8 +247,8 @@ static inline bool run_entry_at(const index_run_block *block, const uint8_t *p, 
     p = run_varint(p, &expires);
     expires = block->expires + run_unzigzag(expires);
   }
-  if (tag > (RUN_ENTRY_PUT | RUN_ENTRY_EXPIRES) || segment > UINT32_MAX || length > UINT32_MAX ||
-      field > UINT16_MAX || p > block->ptr + block->table)
+  if (tag > (RUN_ENTRY_PUT | RUN_ENTRY_EXPIRES) || segment > UINT32_MAX || length > UINT32_MAX || field > UINT16_MAX ||
+      p > block->ptr + block->table)
     return false;
   entry->sequence = block->sequence + run_unzigzag(sequence);
   entry->segment = (uint32_t)segment;

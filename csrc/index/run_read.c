@@ -13,8 +13,8 @@ uint64_t index_key_hash(uint32_t store_id, toon_key key) {
 /* ---- checks ---- */
 
 void run_note_corrupt(const index_run *run, uint32_t page, uint32_t offset, const char *what, toon_error *err) {
-  toon_fail_at(err, TOON_ECORRUPT, run->path, (int64_t)page * RUN_PAGE + offset,
-               "index run %" PRIu64 " is damaged: %s", run->info.number, what);
+  toon_fail_at(err, TOON_ECORRUPT, run->path, (int64_t)page * RUN_PAGE + offset, "index run %" PRIu64 " is damaged: %s",
+               run->info.number, what);
 }
 
 static bool unit_is_sound(const uint8_t *map, uint32_t seed, uint32_t page, uint32_t pages) {
@@ -56,8 +56,8 @@ static toon_status check_end_page(const index_run *run, uint32_t page, const cha
     return run_corrupt(run, page, 0, "the checksum of its header or footer is wrong", err);
   if (version != RUN_VERSION)
     return toon_fail_at(err, TOON_EFORMAT, run->path, (int64_t)page * RUN_PAGE + RUN_AT_VERSION,
-                        "index run %" PRIu64 " has format version %" PRIu32 ", this toonstore reads version %d",
-                        number, version, RUN_VERSION);
+                        "index run %" PRIu64 " has format version %" PRIu32 ", this toonstore reads version %d", number,
+                        version, RUN_VERSION);
   if (store_id != run->info.store_id || number != run->info.number)
     return toon_fail_at(err, TOON_ECORRUPT, run->path, (int64_t)page * RUN_PAGE + RUN_AT_STORE,
                         "this is index run %" PRIu64 " of store %08" PRIx32 ", expected run %" PRIu64
@@ -119,9 +119,8 @@ static toon_status check_fences(const index_run *run, toon_error *err) {
     const uint8_t *fence = run_fence(run, i);
     uint64_t at = toon_load64(fence + RUN_FENCE_KEY), len = run_load16(fence + RUN_FENCE_KEY_LEN);
     step = toon_load32(fence + RUN_FENCE_PAGE_NO) - page;
-    bad = (i == 0 ? step != 0 : step == 0 || step > RUN_BLOCK_PAGES) || len == 0 || len > RUN_KEY_MAX ||
-          at < records || at > run->fence_bytes || len > run->fence_bytes - at ||
-          (i == 0 && run->fence_prefix > len);
+    bad = (i == 0 ? step != 0 : step == 0 || step > RUN_BLOCK_PAGES) || len == 0 || len > RUN_KEY_MAX || at < records ||
+          at > run->fence_bytes || len > run->fence_bytes - at || (i == 0 && run->fence_prefix > len);
     page += step;
   }
   if (bad || page != run->hash_page) return run_corrupt(run, run->fence_page, 0, "its fences make no sense", err);
@@ -226,8 +225,7 @@ static inline bool same_bytes(const uint8_t *a, const uint8_t *b, size_t len) {
 /* Is the stored key this one? Nothing is assembled: each part is compared where it lies. */
 static bool key_is(const index_run_block *block, const run_key *stored, toon_key key) {
   if (stored->shared + stored->suffix_len != key.len + 1) return false;
-  if (stored->shared == 0)
-    return stored->suffix[0] == key.space && same_bytes(stored->suffix + 1, key.ptr, key.len);
+  if (stored->shared == 0) return stored->suffix[0] == key.space && same_bytes(stored->suffix + 1, key.ptr, key.len);
   const uint8_t *first = run_block_first(block);
   uint32_t shared = stored->shared - 1;
   return first[0] == key.space && same_bytes(stored->suffix, key.ptr + shared, stored->suffix_len) &&
@@ -324,11 +322,12 @@ static bool fence_parts(const index_run_cursor *cursor, const toon_buf *before) 
 static void count_entry(index_run_info *seen, const index_entry *entry) {
   if (!seen->entries || entry->sequence < seen->min_sequence) seen->min_sequence = entry->sequence;
   if (!seen->entries || entry->sequence > seen->max_sequence) seen->max_sequence = entry->sequence;
-  if (entry->expires && (!seen->min_expires || entry->expires < seen->min_expires))
-    seen->min_expires = entry->expires;
+  if (entry->expires && (!seen->min_expires || entry->expires < seen->min_expires)) seen->min_expires = entry->expires;
   seen->entries++;
-  if (entry->kind == INDEX_PUT) seen->puts++;
-  else seen->deletes++;
+  if (entry->kind == INDEX_PUT)
+    seen->puts++;
+  else
+    seen->deletes++;
 }
 
 /* Read the whole run in order. `before` is the key before the cursor's, as it is stored. */

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 enum {
-  OUT_PAGES = 128, /* the write buffer */
+  OUT_PAGES = 128,                                 /* the write buffer */
   BLOCK_ENTRIES = RUN_BLOCK_PAGES * RUN_PAGE / 18, /* the smallest entry takes 16 bytes and 2 in the table */
   CANCEL_EVERY = 4096,
   PARTS = 256,
@@ -237,11 +237,12 @@ static toon_status take_key(writer *w, toon_key key, uint32_t *common) {
 static void count_entry(index_run_info *info, const index_entry *entry) {
   if (!info->entries || entry->sequence < info->min_sequence) info->min_sequence = entry->sequence;
   if (!info->entries || entry->sequence > info->max_sequence) info->max_sequence = entry->sequence;
-  if (entry->expires && (!info->min_expires || entry->expires < info->min_expires))
-    info->min_expires = entry->expires;
+  if (entry->expires && (!info->min_expires || entry->expires < info->min_expires)) info->min_expires = entry->expires;
   info->entries++;
-  if (entry->kind == INDEX_PUT) info->puts++;
-  else info->deletes++;
+  if (entry->kind == INDEX_PUT)
+    info->puts++;
+  else
+    info->deletes++;
 }
 
 static toon_status add_hash(writer *w, uint64_t hash, uint64_t place) {
@@ -524,8 +525,10 @@ toon_status index_run_write(os_vfs *vfs, const char *path, const index_source *s
   status = write_all(w, source, info);
   int code = vfs->close(vfs, w->file);
   if (status == TOON_OK && code) status = toon_fail_os(err, code, "close", path);
-  if (status == TOON_OK) *info = w->info;
-  else vfs->unlink(vfs, path);
+  if (status == TOON_OK)
+    *info = w->info;
+  else
+    vfs->unlink(vfs, path);
 out:
   free_writer(w);
   return status;

@@ -14,9 +14,7 @@ static bool has_row_form(toon_slice s) {
   return true;
 }
 
-static int hex_value(uint8_t c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+static int hex_value(uint8_t c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
 static bool has_hex_form(toon_slice s) {
   if (s.len < 6 || s.len % 2 || memcmp(s.ptr, "hex.", 4) != 0) return false;
@@ -143,7 +141,8 @@ toon_status log_rows_next(log_rows *rows, log_row *row, bool *end, toon_error *e
     if (at == group.len) return bad(err, "an expires line has no row");
   }
   if (group.ptr[at] == '#')
-    return toon_fail(err, TOON_EFORMAT, "the log has a kind of comment line this version does not know; upgrade toonstore");
+    return toon_fail(err, TOON_EFORMAT,
+                     "the log has a kind of comment line this version does not know; upgrade toonstore");
 
   TOON_TRY(log_get_key_token(toon_slice_of(group.ptr + at, group.len - at), &rows->scratch, &row->key, &token, err));
   next = at + token;

@@ -24,12 +24,12 @@ toon_status log_get_key_token(toon_slice text, toon_buf *scratch, toon_key *key,
 /* One row of a group. */
 typedef struct log_row {
   bool is_delete;
-  toon_key key;      /* borrowed from the group or the walk, until the next row */
-  uint32_t offset;   /* of the row's text in the group */
-  uint32_t length;   /* of that text */
-  uint32_t field;    /* where in that text the field text begins; 0 for a delete */
-  uint8_t flags;     /* toon_field_flags; 0 for a delete */
-  int64_t expires;   /* 0 = never */
+  toon_key key;    /* borrowed from the group or the walk, until the next row */
+  uint32_t offset; /* of the row's text in the group */
+  uint32_t length; /* of that text */
+  uint32_t field;  /* where in that text the field text begins; 0 for a delete */
+  uint8_t flags;   /* toon_field_flags; 0 for a delete */
+  int64_t expires; /* 0 = never */
 } log_row;
 
 typedef struct log_rows {

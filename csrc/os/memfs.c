@@ -59,15 +59,11 @@ node *memfs_node(os_memfs *fs, bool is_dir) {
   return n;
 }
 
-bool memfs_reserve(os_memfs *fs) {
-  return grow((void **)&fs->ops, fs->op_count, &fs->op_cap, sizeof *fs->ops);
-}
+bool memfs_reserve(os_memfs *fs) { return grow((void **)&fs->ops, fs->op_count, &fs->op_cap, sizeof *fs->ops); }
 
 void memfs_log(os_memfs *fs, op entry) { fs->ops[fs->op_count++] = entry; }
 
-bool memfs_names_reserve(names *in) {
-  return grow((void **)&in->list, in->count, &in->cap, sizeof *in->list);
-}
+bool memfs_names_reserve(names *in) { return grow((void **)&in->list, in->count, &in->cap, sizeof *in->list); }
 
 name *memfs_names_find(const names *in, const char *what) {
   for (size_t i = 0; i < in->count; i++)
@@ -157,8 +153,7 @@ static int maps_resize(os_memfs *fs, node *n, size_t size) {
   for (mapping *m = fs->maps; m; m = m->next) {
     if (m->node != n) continue;
     size_t before = open_part(m, n->size), after = open_part(m, size);
-    if (after > before && mprotect(m->ptr + before, after - before, PROT_READ | PROT_WRITE) < 0)
-      return ENOMEM;
+    if (after > before && mprotect(m->ptr + before, after - before, PROT_READ | PROT_WRITE) < 0) return ENOMEM;
     if (size < n->size && size < m->len) memset(m->ptr + size, 0, before - size);
     if (after < before) mprotect(m->ptr + after, before - after, PROT_NONE);
   }
@@ -316,9 +311,7 @@ static int write_node(os_memfs *fs, os_file *file, const void *ptr, size_t len, 
   memcpy(copy, ptr, len);
   memcpy(n->data + offset, ptr, len);
   maps_write(fs, n, ptr, len, (size_t)offset);
-  memfs_log(
-      fs,
-      (op){.kind = OP_WRITE, .node = n->id, .path = file->path, .offset = offset, .len = len, .data = copy});
+  memfs_log(fs, (op){.kind = OP_WRITE, .node = n->id, .path = file->path, .offset = offset, .len = len, .data = copy});
   return 0;
 }
 
@@ -353,8 +346,7 @@ static int memfs_truncate(os_vfs *vfs, os_file *file, uint64_t size) {
 }
 
 static void fill_stat(const os_memfs *fs, const node *n, os_stat *out) {
-  *out =
-      (os_stat){.size = n->size, .dev = fs->dev, .ino = n->id + 1u, .nlink = n->nlink, .is_dir = n->is_dir};
+  *out = (os_stat){.size = n->size, .dev = fs->dev, .ino = n->id + 1u, .nlink = n->nlink, .is_dir = n->is_dir};
 }
 
 static int memfs_fstat(os_vfs *vfs, os_file *file, os_stat *out) {
@@ -444,12 +436,10 @@ static int memfs_unlink(os_vfs *vfs, const char *path) {
   memfs_names_remove(&at.dir->names, last);
   at.node->nlink--;
   maybe_drop(fs, at.node);
-  memfs_log(fs, (op){.kind = OP_UNLINK,
-                     .node = at.node->id,
-                     .dir = at.dir->id,
-                     .to_dir = at.dir->id,
-                     .name = last,
-                     .path = kept});
+  memfs_log(
+      fs,
+      (op){
+          .kind = OP_UNLINK, .node = at.node->id, .dir = at.dir->id, .to_dir = at.dir->id, .name = last, .path = kept});
   return leave(fs, 0);
 }
 

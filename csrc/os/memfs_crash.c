@@ -229,8 +229,7 @@ static bool build_names(crash *c, uint32_t id) {
     uint32_t child = dir->names.list[i].node;
     past *p = &c->nodes[child];
     bool is_dir = c->fs->nodes[child]->is_dir, first = !p->reached;
-    if (is_dir && !first)
-      continue; /* half a rename left it with two names; a file may have them, a directory not */
+    if (is_dir && !first) continue; /* half a rename left it with two names; a file may have them, a directory not */
     const char *what = memfs_text(c->after, dir->names.list[i].text);
     node *n = first ? memfs_node(c->after, is_dir) : c->after->nodes[p->id_after];
     if (!what || !n) return false;

@@ -49,7 +49,7 @@ struct os_vfs {
   int (*lock)(os_vfs *vfs, os_file *file);
 
   int (*stat)(os_vfs *vfs, const char *path, os_stat *out);
-  int (*mkdir)(os_vfs *vfs, const char *path);   /* one level, mode 0777 & ~umask; EEXIST if there */
+  int (*mkdir)(os_vfs *vfs, const char *path); /* one level, mode 0777 & ~umask; EEXIST if there */
   int (*unlink)(os_vfs *vfs, const char *path);
   int (*rename)(os_vfs *vfs, const char *from, const char *to);
   int (*dirsync)(os_vfs *vfs, const char *path); /* fsync of a directory */

@@ -228,8 +228,7 @@ static int posix_list(os_vfs *vfs, const char *path, int (*visit)(void *ctx, con
       result = errno;
       break;
     }
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      result = visit(ctx, entry->d_name);
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) result = visit(ctx, entry->d_name);
   }
   closedir(dir);
   return result;

@@ -49,8 +49,7 @@ static toon_status put_odd_number(toon_decoder *d, const uint8_t *p, size_t len)
 }
 
 /* A bare string; stop is its first byte that JSON escapes, or end. */
-static inline toon_status put_string(toon_decoder *d, const uint8_t *p, const uint8_t *end,
-                                     const uint8_t *stop) {
+static inline toon_status put_string(toon_decoder *d, const uint8_t *p, const uint8_t *end, const uint8_t *stop) {
   size_t len = (size_t)(end - p);
   if (stop < end) return toon_write_json_string(&d->w, toon_slice_of(p, len));
   TOON_TRY(toon_room(&d->w, len + 2));
@@ -68,8 +67,7 @@ static inline toon_status put_near(toon_decoder *d, const uint8_t *p, size_t len
 
 /* Length of the number at p if it is one to be copied: an integer of at most 16 digits, perhaps with as many
  * digits behind a point, up to `end` or the delimiter. 0 for all else, other numbers too. */
-static inline size_t short_number(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
-                                  uint8_t delimiter) {
+static inline size_t short_number(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t delimiter) {
   const uint8_t *digits = p + (*p == '-'), *q = toon_skip_digits(digits, end, limit);
   size_t count = (size_t)(q - digits);
   if (count == 0 || count > 16 || (*digits == '0' && (count > 1 || *p == '-'))) return 0;
@@ -120,8 +118,7 @@ toon_status toon_decode_cell(toon_decoder *d, const uint8_t **at, const uint8_t 
 }
 
 /* The same, without a call for most cells: short numbers, literals, strings without anything special. */
-static inline toon_status put_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end,
-                                   uint8_t delimiter) {
+static inline toon_status put_cell(toon_decoder *d, const uint8_t **at, const uint8_t *end, uint8_t delimiter) {
   const uint8_t *p = *at;
   if (p == end) return toon_decode_cell(d, at, end, delimiter);
   uint8_t c = *p;
@@ -264,8 +261,7 @@ static bool is_row(const toon_decoder *d, const uint8_t *p, const uint8_t *end, 
 }
 
 /* What strict mode asks of a finished table or list. */
-static toon_status check_end(toon_decoder *d, uint64_t said, uint64_t found, uint32_t start,
-                             const uint8_t *at) {
+static toon_status check_end(toon_decoder *d, uint64_t said, uint64_t found, uint32_t start, const uint8_t *at) {
   if (!d->strict) return TOON_OK;
   if (said != found) return wrong(d, at, "as many entries as the header says");
   if (start && d->lines.taken_blank > start) return wrong(d, at, "no blank line inside a table or list");
@@ -368,8 +364,7 @@ static toon_status put_rest(toon_decoder *d, toon_slice rest, uint32_t base) {
     bool nested = peek(d, &status) && d->lines.line.depth > base;
     TOON_TRY(status);
     if (!nested) return put_empty(d, "{}", rest.ptr);
-    if (d->strict && d->lines.line.depth > base + 1)
-      return wrong(d, d->lines.line.at, "an indentation by one level");
+    if (d->strict && d->lines.line.depth > base + 1) return wrong(d, d->lines.line.at, "an indentation by one level");
     return push(d, (frame){.base = base + 1, .lines = DEPTH_OPEN}, rest.ptr);
   }
   if (rest.len == 2 && rest.ptr[0] == '[' && rest.ptr[1] == ']') return put_empty(d, "[]", rest.ptr);
@@ -445,8 +440,7 @@ static toon_status step_list(toon_decoder *d) {
   }
   const uint8_t *at = more ? line->at : d->lines.end;
   TOON_TRY(check_end(d, f->count, f->items, f->start, at));
-  if (d->strict && more && line->depth == f->lines && *line->at == '-' && is_item(line) &&
-      line->end - line->at > 1)
+  if (d->strict && more && line->depth == f->lines && *line->at == '-' && is_item(line) && line->end - line->at > 1)
     return wrong(d, line->at, "no more items than the header says");
   return pop(d);
 }
@@ -538,8 +532,7 @@ static toon_status report(const toon_decoder *d, toon_slice text, toon_error *er
   const uint8_t *at = d->fault.at, *line = text.ptr;
   uint32_t number = 1;
   for (const uint8_t *p; (p = memchr(line, '\n', (size_t)(at - line))); line = p + 1) number++;
-  toon_fail(err, TOON_ESYNTAX, "line %u, column %u: expected %s", number, (unsigned)(at - line) + 1,
-            d->fault.expected);
+  toon_fail(err, TOON_ESYNTAX, "line %u, column %u: expected %s", number, (unsigned)(at - line) + 1, d->fault.expected);
   if (err) {
     err->line = number;
     err->column = (uint32_t)(at - line) + 1;
@@ -556,10 +549,8 @@ toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_
   if (text.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the text is longer than 2 GiB");
   size_t len = out->len;
   toon_decoder d = {.strict = options->strict, .unique = options->strict};
-  d.lines = (toon_lines){.next = text.ptr,
-                         .end = text.ptr + text.len,
-                         .indent_size = options->indent_size,
-                         .strict = options->strict};
+  d.lines = (toon_lines){
+      .next = text.ptr, .end = text.ptr + text.len, .indent_size = options->indent_size, .strict = options->strict};
   toon_status status = toon_writer_begin(&d.w, out, text.len + text.len / 4, TOON_TEXT_MAX);
   if (status == TOON_OK) status = put_document(&d);
   toon_decoder_free(&d);

@@ -39,8 +39,8 @@ toon_status toon_decode_token(toon_decoder *d, toon_slice token);
 /* The JSON of the cell at *p, which goes to the delimiter behind it or to the end of the line. */
 toon_status toon_decode_cell(toon_decoder *d, const uint8_t **p, const uint8_t *end, uint8_t delimiter);
 /* The JSON object of a table's row. */
-toon_status toon_decode_row(toon_decoder *d, const toon_columns *columns, const uint8_t *p,
-                            const uint8_t *end, uint8_t delimiter);
+toon_status toon_decode_row(toon_decoder *d, const toon_columns *columns, const uint8_t *p, const uint8_t *end,
+                            uint8_t delimiter);
 void toon_decoder_free(toon_decoder *d);
 
 #endif

@@ -42,8 +42,7 @@ typedef struct encoder {
 
 static toon_status push(encoder *e, uint32_t index, uint32_t depth, bool list) {
   if (e->depth == e->frames_cap) {
-    frame *frames =
-        toon_realloc(e->frames == e->frames_small ? NULL : e->frames, e->frames_cap * 4 * sizeof *frames);
+    frame *frames = toon_realloc(e->frames == e->frames_small ? NULL : e->frames, e->frames_cap * 4 * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
     if (e->frames == e->frames_small) memcpy(frames, e->frames_small, sizeof e->frames_small);
     e->frames = frames;
@@ -201,8 +200,7 @@ static toon_status put_table(encoder *e, uint32_t index, uint32_t depth) {
   const toon_node *node = &tape->nodes[index];
   uint32_t keyed = toon_node_kind(node) == TOON_NODE_OBJECT, end = node->len, columns = 0;
   uint32_t first = index + 1 + keyed;
-  for (uint32_t i = first + 1; i < tape->nodes[first].len; i++)
-    columns += toon_node_is_scalar(&tape->nodes[i]);
+  for (uint32_t i = first + 1; i < tape->nodes[first].len; i++) columns += toon_node_is_scalar(&tape->nodes[i]);
   TOON_TRY(put_length(e, node->at, keyed));
   TOON_TRY(put_columns(e, first));
   TOON_TRY(put_lit(e, ":\n"));
@@ -311,9 +309,7 @@ static toon_status put_rest(encoder *e) {
 
 /* A string that is all there is: with a byte order mark in front it is quoted, or a reader would take the
  * mark off. */
-static bool starts_with_mark(toon_slice text) {
-  return text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0;
-}
+static bool starts_with_mark(toon_slice text) { return text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0; }
 
 static toon_status put_root(encoder *e) {
   const toon_node *node = e->tape->nodes;

@@ -74,8 +74,7 @@ toon_status toon_field_string(toon_slice text, size_t max, toon_buf *out, uint8_
   }
   toon_write_byte(&w, '\n');
   toon_writer_end(&w);
-  *flags =
-      (uint8_t)(TOON_STRING | (has & TOON_HAS_HIGH ? 0 : TOON_TEXT_ASCII) | (plain ? TOON_TEXT_PLAIN : 0));
+  *flags = (uint8_t)(TOON_STRING | (has & TOON_HAS_HIGH ? 0 : TOON_TEXT_ASCII) | (plain ? TOON_TEXT_PLAIN : 0));
   return TOON_OK;
 }
 
@@ -98,9 +97,7 @@ toon_status toon_field_bytes(toon_slice bytes, size_t max, toon_buf *out, uint8_
 /* The token of a scalar field: between ": " and "\n". */
 static toon_slice token_of(toon_slice field) { return toon_slice_of(field.ptr + 2, field.len - 3); }
 
-static bool is_scalar(toon_slice field) {
-  return field.len >= 4 && field.ptr[0] == ':' && field.ptr[1] == ' ';
-}
+static bool is_scalar(toon_slice field) { return field.len >= 4 && field.ptr[0] == ':' && field.ptr[1] == ' '; }
 
 static bool is_bytes(toon_slice token) {
   return token.len >= BYTES_MARK_LEN && memcmp(token.ptr, BYTES_MARK, BYTES_MARK_LEN) == 0;
@@ -159,8 +156,7 @@ toon_status toon_field_to_json(toon_slice field, toon_buf *out, toon_error *err)
   toon_decoder d = {.strict = true};
   const uint8_t *line = field.len ? memchr(field.ptr, '\n', field.len) : NULL;
   if (!line) return toon_fail(err, TOON_ESYNTAX, "the field has no newline");
-  d.lines = (toon_lines){
-      .next = line + 1, .end = field.ptr + field.len, .number = 1, .indent_size = 2, .strict = true};
+  d.lines = (toon_lines){.next = line + 1, .end = field.ptr + field.len, .number = 1, .indent_size = 2, .strict = true};
   toon_status status = toon_writer_begin(&d.w, out, field.len + field.len / 4, TOON_TEXT_MAX);
   if (status == TOON_OK) {
     if (is_scalar(field) && field.ptr[2] != '[')

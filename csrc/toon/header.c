@@ -11,8 +11,7 @@ static toon_status wrong(toon_fault *fault, const uint8_t *at, const char *expec
 }
 
 const uint8_t *toon_closing_quote(const uint8_t *p, const uint8_t *end) {
-  for (p++; (p = toon_scan_any(p, end, end, '"', '\\', '\\')) < end && *p == '\\';
-       p = end - p > 2 ? p + 2 : end) {
+  for (p++; (p = toon_scan_any(p, end, end, '"', '\\', '\\')) < end && *p == '\\'; p = end - p > 2 ? p + 2 : end) {
   }
   return p;
 }
@@ -33,14 +32,12 @@ static toon_slice trim(const uint8_t *p, const uint8_t *end) {
 }
 
 /* What stands between the brackets: digits, a colon if keyed, a delimiter if it is not the comma. */
-static toon_status read_brackets(const uint8_t *p, const uint8_t *end, toon_header *header,
-                                 toon_fault *fault) {
+static toon_status read_brackets(const uint8_t *p, const uint8_t *end, toon_header *header, toon_fault *fault) {
   header->delimiter = ',';
   if (end > p && (end[-1] == '\t' || end[-1] == '|')) header->delimiter = *--end;
   header->keyed = end > p && end[-1] == ':';
   end -= header->keyed;
-  if (p == end || (*p == '0' && end - p > 1))
-    return wrong(fault, p, "a length without leading zeros in the brackets");
+  if (p == end || (*p == '0' && end - p > 1)) return wrong(fault, p, "a length without leading zeros in the brackets");
   header->count = 0;
   for (; p < end; p++) {
     if (!toon_is_digit(*p)) return wrong(fault, p, "a length in the brackets: digits only");
@@ -86,12 +83,10 @@ toon_status toon_read_header(const uint8_t *p, const uint8_t *end, toon_header *
     header->columns = toon_slice_of(colon + 1, (size_t)(brace - colon - 1));
     colon = brace + 1;
   }
-  if (colon == end || *colon != ':')
-    return wrong(fault, colon, "a colon right behind the header's bracket or brace");
+  if (colon == end || *colon != ':') return wrong(fault, colon, "a colon right behind the header's bracket or brace");
   header->key = (toon_slice){NULL, 0};
   if (open > p) {
-    if (open[-1] == ' ' || open[-1] == '\t')
-      return wrong(fault, open - 1, "no space between key and bracket");
+    if (open[-1] == ' ' || open[-1] == '\t') return wrong(fault, open - 1, "no space between key and bracket");
     header->key = toon_slice_of(p, (size_t)(open - p));
   }
   TOON_TRY(read_brackets(open + 1, shut, header, fault));
@@ -132,8 +127,7 @@ static toon_status put_name(column_reader *r, toon_slice name) {
     TOON_TRY(toon_keyset_add(&r->columns->names, r->names, r->w.buf->ptr, (uint32_t)at,
                              (uint32_t)(toon_written(&r->w) - at), &fresh));
     /* The reference takes an empty name found twice for none, and looks no further. */
-    if (!fresh && toon_written(&r->w) - at > 2)
-      return wrong(r->fault, name.ptr, "no column name twice in a header");
+    if (!fresh && toon_written(&r->w) - at > 2) return wrong(r->fault, name.ptr, "no column name twice in a header");
     r->unique = fresh;
   }
   TOON_TRY(toon_room(&r->w, 1));
@@ -189,8 +183,7 @@ static toon_status read_columns(column_reader *r, const uint8_t *p, const uint8_
     toon_slice text = trim(name, p);
     if (text.len == 0) return wrong(r->fault, name, "a column name");
     bool group = p < end && *p == '{';
-    if (group && p[-1] == ' ')
-      return wrong(r->fault, p - 1, "no space between a name and its group of columns");
+    if (group && p[-1] == ' ') return wrong(r->fault, p - 1, "no space between a name and its group of columns");
     TOON_TRY(put_name(r, text));
     if (group) {
       TOON_TRY(begin_group(r, p++));

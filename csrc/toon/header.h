@@ -35,9 +35,7 @@ typedef struct toon_columns {
   uint32_t depth;      /* how many objects a row is deep */
 } toon_columns;
 
-static inline uint32_t toon_columns_count(const toon_columns *c) {
-  return (uint32_t)(c->ends.len / sizeof(uint32_t));
-}
+static inline uint32_t toon_columns_count(const toon_columns *c) { return (uint32_t)(c->ends.len / sizeof(uint32_t)); }
 static inline const uint32_t *toon_columns_ends(const toon_columns *c) {
   return (const uint32_t *)(const void *)c->ends.ptr;
 }

@@ -47,15 +47,13 @@ toon_status toon_keyset_add(toon_keyset *set, uint32_t begin, const uint8_t *tex
   *fresh = false;
   if (n <= FEW) {
     for (uint32_t i = begin; i < set->count; i++)
-      if (set->keys[i].hash == hash && set->keys[i].len == len &&
-          memcmp(text + set->keys[i].at, text + at, len) == 0)
+      if (set->keys[i].hash == hash && set->keys[i].len == len && memcmp(text + set->keys[i].at, text + at, len) == 0)
         return TOON_OK;
   } else {
     hash |= 1ull << 63;
     for (uint32_t i = (uint32_t)hash & set->mask; set->slots[i]; i = (i + 1) & set->mask) {
       const key *k = &set->keys[set->slots[i] - 1];
-      if (k->hash == hash && set->slots[i] > begin && k->len == len &&
-          memcmp(text + k->at, text + at, len) == 0)
+      if (k->hash == hash && set->slots[i] > begin && k->len == len && memcmp(text + k->at, text + at, len) == 0)
         return TOON_OK;
     }
   }

@@ -30,8 +30,7 @@ toon_status toon_lines_read(toon_lines *lines, bool *more, toon_fault *fault) {
       continue;
     }
     uint32_t depth = lines->indent_size == 2 ? spaces / 2 : spaces / lines->indent_size;
-    if (lines->strict && depth * lines->indent_size != spaces)
-      return wrong(fault, p, "an indentation by whole levels");
+    if (lines->strict && depth * lines->indent_size != spaces) return wrong(fault, p, "an indentation by whole levels");
     lines->line = (toon_line){p, end, depth + tabs, lines->number, lines->blank};
     lines->have = true;
     return TOON_OK;

@@ -241,12 +241,11 @@ static decimal take_apart(const uint8_t *token, size_t len) {
 /* The bits of the nearest double, without the sign. */
 static uint64_t bits_of(const decimal *d) {
   if (d->count <= 19) {
-    if (d->digits <= 1ull << 53 && d->exponent >= -22 &&
-        d->exponent <= 22) { /* both factors are exact doubles */
+    if (d->digits <= 1ull << 53 && d->exponent >= -22 && d->exponent <= 22) { /* both factors are exact doubles */
       static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-      double value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent]
-                                     : (double)d->digits * powers[d->exponent];
+      double value =
+          d->exponent < 0 ? (double)d->digits / powers[-d->exponent] : (double)d->digits * powers[d->exponent];
       return to_bits(value);
     }
     return nearest(d->digits, d->exponent);

@@ -11,8 +11,8 @@
 
 typedef enum toon_number_form {
   TOON_NUMBER_CANONICAL, /* may be copied */
-  TOON_NUMBER_DIGITS, /* 16 digits or more, with a point: canonical only if no shorter form reads the same */
-  TOON_NUMBER_OTHER   /* exponent, trailing zeros, -0, or so long that it may overflow */
+  TOON_NUMBER_DIGITS,    /* 16 digits or more, with a point: canonical only if no shorter form reads the same */
+  TOON_NUMBER_OTHER      /* exponent, trailing zeros, -0, or so long that it may overflow */
 } toon_number_form;
 
 #define TOON_NUMBER_TEXT_MAX 32

@@ -27,9 +27,8 @@ typedef struct target {
   size_t count;
   toon_slice key;
   place place;
-  uint32_t first,
-      last;           /* in a table: its columns, counted as cells; first > last if there is no such column */
-  toon_columns group; /* in a table: of a group of columns */
+  uint32_t first, last; /* in a table: its columns, counted as cells; first > last if there is no such column */
+  toon_columns group;   /* in a table: of a group of columns */
   bool is_group;
 } target;
 
@@ -80,8 +79,7 @@ static size_t key_length(const uint8_t *p, const uint8_t *end) {
 static const uint8_t *read_field(const uint8_t *p, const uint8_t *end, uint32_t depth, toon_slice *token) {
   const uint8_t *next = skip_value(p, end, depth), *line = line_end(p, next);
   size_t column = (size_t)depth * 2;
-  const uint8_t *key =
-      (size_t)(line - p) < column ? line : p + column; /* no line is shorter, but for damage */
+  const uint8_t *key = (size_t)(line - p) < column ? line : p + column; /* no line is shorter, but for damage */
   *token = toon_slice_of(key, key_length(key, line));
   return next;
 }
@@ -91,9 +89,8 @@ static bool read_table(toon_slice text, toon_header *header) {
   bool is_header;
   toon_fault fault;
   const uint8_t *end = line_end(text.ptr, text.ptr + text.len);
-  return text.len && *text.ptr == '[' &&
-         toon_read_header(text.ptr, end, header, &is_header, &fault) == TOON_OK && is_header &&
-         header->columns.ptr;
+  return text.len && *text.ptr == '[' && toon_read_header(text.ptr, end, header, &is_header, &fault) == TOON_OK &&
+         is_header && header->columns.ptr;
 }
 
 static bool is_nested(toon_slice text) { return text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == '\n'; }
@@ -102,8 +99,8 @@ static bool is_nested(toon_slice text) { return text.len >= 2 && text.ptr[0] == 
 
 /* Find a column (or a group of them) by its names. *first, *last: its cells. *group: its columns, ptr NULL
  * for one cell. False if there is none. */
-static bool find_column(toon_slice list, const toon_slice *tokens, size_t count, uint32_t *first,
-                        uint32_t *last, toon_slice *group) {
+static bool find_column(toon_slice list, const toon_slice *tokens, size_t count, uint32_t *first, uint32_t *last,
+                        toon_slice *group) {
   const uint8_t *p = list.ptr, *end = p + list.len;
   uint32_t cell = 0;
   size_t depth = 0, wanted = 0; /* depth of groups; how many names have been found */
@@ -185,8 +182,8 @@ static bool find_field(toon_slice body, uint32_t depth, toon_slice token, toon_s
 }
 
 /* Follow the names from a field's value on. */
-static toon_status follow(projector *p, toon_slice value, uint32_t depth, const toon_slice *tokens,
-                          size_t count, place *to) {
+static toon_status follow(projector *p, toon_slice value, uint32_t depth, const toon_slice *tokens, size_t count,
+                          place *to) {
   to->kind = NOWHERE;
   for (; count && is_nested(value); depth++, tokens++, count--) {
     toon_slice body = toon_slice_of(value.ptr + 2, value.len - 2);
@@ -211,8 +208,7 @@ static toon_status follow(projector *p, toon_slice value, uint32_t depth, const 
   toon_slice group;
   if (!find_column(header.columns, tokens + 1, count - 1, &first, &last, &group)) return TOON_OK;
   TOON_TRY(find_cells(p, row, last));
-  *to =
-      (place){.kind = group.ptr ? CELLS : CELL, .text = cells_between(p, row, first, last), .columns = group};
+  *to = (place){.kind = group.ptr ? CELLS : CELL, .text = cells_between(p, row, first, last), .columns = group};
   return TOON_OK;
 }
 
@@ -256,8 +252,8 @@ static toon_status put_place(projector *p, const place *from) {
     return toon_decode_row(d, &d->columns, at, end, ',');
   }
   const uint8_t *line = line_end(at, end);
-  d->lines = (toon_lines){
-      .next = line < end ? line + 1 : NULL, .end = end, .number = 1, .indent_size = 2, .strict = true};
+  d->lines =
+      (toon_lines){.next = line < end ? line + 1 : NULL, .end = end, .number = 1, .indent_size = 2, .strict = true};
   return toon_decode_member(d, toon_slice_of(at, (size_t)(line - at)), from->depth);
 }
 
@@ -413,8 +409,7 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
   return TOON_OK;
 }
 
-toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out,
-                         toon_error *err) {
+toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err) {
   projector p = {.count = count, .d = {.strict = true, .lines = {.end = field.ptr + field.len}}};
   size_t len = out->len;
   bool whole = false;

@@ -164,15 +164,13 @@ static toon_status read_escape(const uint8_t **p, const uint8_t *end, uint32_t *
   int unit = toon_hex4(at + 2, end);
   if (unit < 0) return fault_at(fault, at, "four hex digits after \\u");
   if (unit >= 0xD800 && unit <= 0xDFFF)
-    return fault_at(fault, at,
-                    "a \\u escape that is no surrogate; characters above U+FFFF stand as themselves");
+    return fault_at(fault, at, "a \\u escape that is no surrogate; characters above U+FFFF stand as themselves");
   *code = (uint32_t)unit;
   *p = at + 6;
   return TOON_OK;
 }
 
-toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer *w, bool json,
-                             toon_fault *fault) {
+toon_status toon_read_quoted(const uint8_t **at, const uint8_t *end, toon_writer *w, bool json, toon_fault *fault) {
   const uint8_t *open = *at, *p = open + 1;
   if (json) {
     TOON_TRY(toon_room(w, 1));
@@ -217,8 +215,7 @@ toon_status toon_put_key(toon_buf *out, toon_slice key) {
   return status;
 }
 
-toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len,
-                         toon_error *err) {
+toon_status toon_get_key(toon_slice text, toon_buf *scratch, toon_slice *key, size_t *token_len, toon_error *err) {
   text = toon_slice_some(text);
   const uint8_t *p = text.ptr, *end = p + text.len;
   if (text.len && *p == '"') {

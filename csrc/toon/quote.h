@@ -31,8 +31,7 @@ typedef struct toon_fault {
 
 /* Read the quoted string at *p (which is a quote) and go behind its closing quote. It is written as a JSON
  * string if `json`, else without quotes and escapes. TOON_ESYNTAX with *fault. */
-toon_status toon_read_quoted(const uint8_t **p, const uint8_t *end, toon_writer *w, bool json,
-                             toon_fault *fault);
+toon_status toon_read_quoted(const uint8_t **p, const uint8_t *end, toon_writer *w, bool json, toon_fault *fault);
 
 /* Four hex digits at p; -1 if they are not. */
 int toon_hex4(const uint8_t *p, const uint8_t *end);

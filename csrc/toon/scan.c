@@ -95,8 +95,7 @@ const uint8_t *toon_scan_any_long(const uint8_t *p, const uint8_t *end, uint8_t 
 #ifdef TOON_SCAN_AVX2
 /* One look-up by the low and one by the high half of each byte; a bit that both have tells the class:
  *     1 control   2 "   4 :   8 [ ]   16 { }   32 the delimiter, if it is , or |   64 \ */
-__attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p, size_t n,
-                                                               uint8_t delimiter) {
+__attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p, size_t n, uint8_t delimiter) {
   const char split_2 = delimiter == ',' ? 32 : 0, split_7 = delimiter == '|' ? 32 : 0;
   const __m256i low = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(1, 1, 1 | 2, 1, 1, 1, 1, 1, 1, 1, 1 | 4, 1 | 8 | 16, 1 | 32 | 64, 1 | 8 | 16, 1, 1));
@@ -115,8 +114,7 @@ __attribute__((target("avx2"))) static unsigned scan_text_avx2(const uint8_t *p,
     if (p == last) break;
   }
   unsigned has = _mm256_movemask_epi8(bytes) ? TOON_HAS_HIGH : 0;
-  if (!_mm256_testz_si256(classes, _mm256_set1_epi8(1 | 2 | 64)))
-    return has | TOON_HAS_ESCAPE | TOON_HAS_SPECIAL;
+  if (!_mm256_testz_si256(classes, _mm256_set1_epi8(1 | 2 | 64))) return has | TOON_HAS_ESCAPE | TOON_HAS_SPECIAL;
   return _mm256_testz_si256(classes, classes) ? has : has | TOON_HAS_SPECIAL;
 }
 #endif

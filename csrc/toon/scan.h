@@ -48,9 +48,7 @@ unsigned toon_scan_text(const uint8_t *p, size_t n, uint8_t delimiter);
 
 #ifdef TOON_SCAN_SSE2
 
-static inline __m128i toon_load128(const uint8_t *p) {
-  return _mm_loadu_si128((const __m128i *)(const void *)p);
-}
+static inline __m128i toon_load128(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
 /* Bytes to be escaped. */
 static inline __m128i toon_escapes128(__m128i x) {
   __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1F)), x);
@@ -60,8 +58,7 @@ static inline __m128i toon_escapes128(__m128i x) {
 /* : [ ] { } and the delimiter. With bit 5 set, [ is { and ] is }. */
 static inline __m128i toon_specials128(__m128i x, __m128i delimiter) {
   __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
-  __m128i open = _mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
-          shut = _mm_cmpeq_epi8(folded, _mm_set1_epi8('}'));
+  __m128i open = _mm_cmpeq_epi8(folded, _mm_set1_epi8('{')), shut = _mm_cmpeq_epi8(folded, _mm_set1_epi8('}'));
   __m128i colon = _mm_cmpeq_epi8(x, _mm_set1_epi8(':')), split = _mm_cmpeq_epi8(x, delimiter);
   return _mm_or_si128(_mm_or_si128(open, shut), _mm_or_si128(colon, split));
 }
@@ -116,8 +113,7 @@ static inline const uint8_t *toon_scan_cell(const uint8_t *p, const uint8_t *end
   return toon_scan_cell_long(p, end, delimiter);
 }
 
-static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter,
-                                              bool *special) {
+static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter, bool *special) {
   if (end - p >= 16) {
     __m128i x = toon_load128(p);
     unsigned stop = (unsigned)_mm_movemask_epi8(toon_escapes128(x));
@@ -132,8 +128,8 @@ static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *e
   return toon_scan_string_long(p, end, delimiter, special);
 }
 
-static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
-                                           uint8_t a, uint8_t b, uint8_t c) {
+static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t a,
+                                           uint8_t b, uint8_t c) {
   if (limit - p >= 16) {
     __m128i x = toon_load128(p);
     unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(
@@ -166,12 +162,11 @@ static inline const uint8_t *toon_scan_cell(const uint8_t *p, const uint8_t *end
   (void)limit;
   return toon_scan_cell_long(p, end, delimiter);
 }
-static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter,
-                                              bool *special) {
+static inline const uint8_t *toon_scan_string(const uint8_t *p, const uint8_t *end, uint8_t delimiter, bool *special) {
   return toon_scan_string_long(p, end, delimiter, special);
 }
-static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit,
-                                           uint8_t a, uint8_t b, uint8_t c) {
+static inline const uint8_t *toon_scan_any(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint8_t a,
+                                           uint8_t b, uint8_t c) {
   (void)limit;
   return toon_scan_any_long(p, end, a, b, c);
 }

@@ -12,11 +12,10 @@
 /* An open container. */
 typedef struct frame {
   uint32_t node, count;
-  uint32_t common; /* what all its entries so far have in common */
-  uint32_t model,
-      model_end;     /* next key of the model, 0 if there is none or it is lost; behind its last value */
-  uint32_t previous; /* the object that was its last entry of that kind, as a model for the next; or 0 */
-  bool synced;       /* every key so far was the model's */
+  uint32_t common;           /* what all its entries so far have in common */
+  uint32_t model, model_end; /* next key of the model, 0 if there is none or it is lost; behind its last value */
+  uint32_t previous;         /* the object that was its last entry of that kind, as a model for the next; or 0 */
+  bool synced;               /* every key so far was the model's */
   bool object;
   bool aligned; /* an object that began with a model */
 } frame;
@@ -134,8 +133,7 @@ static toon_status unescape(toon_tape *tape, const uint8_t *p, const uint8_t *en
 
 /* The rest of a string whose first escape (or mistake) is at stop. *node is filled; *p goes behind the
  * closing quote. */
-static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *stop, bool key,
-                                toon_node *node) {
+static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *stop, bool key, toon_node *node) {
   const uint8_t *text = *p, *end = r->end;
   bool own = key;
   for (;;) {
@@ -150,8 +148,8 @@ static toon_status read_escaped(reader *r, const uint8_t **p, const uint8_t *sto
   }
   *p = stop + 1;
   if (!own) {
-    *node = (toon_node){(uint32_t)(text - 1 - r->start), (uint32_t)(stop - text) + 2,
-                        TOON_NODE_STRING | TOON_NODE_QUOTE};
+    *node =
+        (toon_node){(uint32_t)(text - 1 - r->start), (uint32_t)(stop - text) + 2, TOON_NODE_STRING | TOON_NODE_QUOTE};
     return TOON_OK;
   }
   size_t at = r->tape->own.len;
@@ -209,8 +207,7 @@ static inline toon_status read_key(reader *r, frame *f, const uint8_t **at) {
     }
     if (f->model && f->model < f->model_end) { /* an escaped key may still be the same */
       const toon_node *key = &tape->nodes[f->model];
-      matched = key->len == node.len &&
-                memcmp(toon_tape_bytes(tape, key), toon_tape_bytes(tape, &node), key->len) == 0;
+      matched = key->len == node.len && memcmp(toon_tape_bytes(tape, key), toon_tape_bytes(tape, &node), key->len) == 0;
     }
     if (!matched) {
       f->model = 0;
@@ -268,8 +265,7 @@ static toon_status open_container(reader *r, uint32_t kind, const uint8_t *p) {
   toon_tape *tape = r->tape;
   TOON_TRY(deepen(r, p));
   if (r->depth + 1 == r->frames_cap) {
-    frame *frames =
-        toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
+    frame *frames = toon_realloc(r->frames == r->frames_small ? NULL : r->frames, r->frames_cap * 4 * sizeof *frames);
     if (!frames) return TOON_ENOMEM;
     if (r->frames == r->frames_small) memcpy(frames, r->frames_small, sizeof r->frames_small);
     r->frames = frames;
@@ -316,8 +312,7 @@ static toon_status close_container(reader *r) {
 /* ---- values ---- */
 
 static inline toon_status read_number(reader *r, const uint8_t **p, toon_node *node) {
-  const uint8_t *text = *p, *end = r->end, *digits = text + (*text == '-'),
-                *q = toon_skip_digits(digits, end, end);
+  const uint8_t *text = *p, *end = r->end, *digits = text + (*text == '-'), *q = toon_skip_digits(digits, end, end);
   size_t count = (size_t)(q - digits);
   toon_number_form form = TOON_NUMBER_CANONICAL;
   /* The usual case here: a short integer. */
@@ -326,9 +321,8 @@ static inline toon_status read_number(reader *r, const uint8_t **p, toon_node *n
     if (len == 0) return wrong(r, text, "a number as JSON has them");
     q = text + len;
   }
-  *node =
-      (toon_node){(uint32_t)(text - r->start), (uint32_t)(q - text),
-                  form == TOON_NUMBER_CANONICAL ? TOON_NODE_NUMBER : TOON_NODE_NUMBER | TOON_NODE_REWRITE};
+  *node = (toon_node){(uint32_t)(text - r->start), (uint32_t)(q - text),
+                      form == TOON_NUMBER_CANONICAL ? TOON_NODE_NUMBER : TOON_NODE_NUMBER | TOON_NODE_REWRITE};
   *p = q;
   return TOON_OK;
 }
@@ -352,8 +346,7 @@ static toon_status read_all(reader *r) {
     uint8_t c = *p;
     if ((c == '{' || c == '[') && end - p > 1 && p[1] == c + 2) { /* empty: } is { + 2, and ] is [ + 2 */
       TOON_TRY(deepen(r, p));
-      TOON_TRY(push(tape, 0, tape->count + 1,
-                    (c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY) | TOON_NODE_SCALARS));
+      TOON_TRY(push(tape, 0, tape->count + 1, (c == '{' ? TOON_NODE_OBJECT : TOON_NODE_ARRAY) | TOON_NODE_SCALARS));
       join_container(tape, f, tape->count - 1);
       p += 2;
     } else if (c == '{' || c == '[') {
@@ -389,8 +382,7 @@ static toon_status read_all(reader *r) {
         }
         break;
       }
-      if (p == end || *p != (f->object ? '}' : ']'))
-        return wrong(r, p, f->object ? "a comma or }" : "a comma or ]");
+      if (p == end || *p != (f->object ? '}' : ']')) return wrong(r, p, f->object ? "a comma or }" : "a comma or ]");
       p++;
       TOON_TRY(close_container(r));
       f--;
@@ -420,8 +412,7 @@ toon_status toon_tape_read(toon_tape *tape, toon_slice json, uint8_t delimiter, 
   tape->count = 0;
   tape->json = json;
   tape->own = (toon_buf){0};
-  if (json.len > TOON_TEXT_MAX)
-    return toon_fail(err, TOON_EVALUETOOBIG, "the JSON text is longer than 2 GiB");
+  if (json.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the JSON text is longer than 2 GiB");
   reader r; /* its frames are filled as they are opened */
   r.tape = tape;
   r.start = json.ptr;

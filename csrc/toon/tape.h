@@ -39,10 +39,8 @@ enum {
 
   TOON_NODE_SCALARS = 1 << 6, /* every entry is a scalar */
   TOON_NODE_ROWS = 1 << 7,    /* every entry is a row */
-  TOON_NODE_ROW =
-      1 << 8, /* object, not empty: every entry is a scalar or a row, so it could be a row of a table */
-  TOON_NODE_SAME =
-      1 << 9, /* object: made as its model. array, object without ALIGNED: all its rows are made alike */
+  TOON_NODE_ROW = 1 << 8,     /* object, not empty: every entry is a scalar or a row, so it could be a row of a table */
+  TOON_NODE_SAME = 1 << 9, /* object: made as its model. array, object without ALIGNED: all its rows are made alike */
   TOON_NODE_ALIGNED = 1 << 10, /* object: had a model, so its entries were compared with the model's */
   TOON_NODE_TWICE = 1 << 11,   /* object: a key came twice (only until the tape is rebuilt) */
   TOON_NODE_PERMUTED = 1 << 12 /* row: at is where its cells, in the table's order, are listed */
@@ -61,9 +59,7 @@ typedef struct toon_tape {
 } toon_tape;
 
 static inline unsigned toon_node_kind(const toon_node *node) { return node->info & TOON_NODE_KIND; }
-static inline bool toon_node_is_scalar(const toon_node *node) {
-  return toon_node_kind(node) <= TOON_NODE_STRING;
-}
+static inline bool toon_node_is_scalar(const toon_node *node) { return toon_node_kind(node) <= TOON_NODE_STRING; }
 /* Index of the node behind the value at i. */
 static inline uint32_t toon_tape_next(const toon_tape *tape, uint32_t i) {
   return toon_node_kind(&tape->nodes[i]) >= TOON_NODE_ARRAY ? tape->nodes[i].len : i + 1;
@@ -81,8 +77,7 @@ void toon_tape_free(toon_tape *tape);
 /* Parts of the tape's making that are in tape_keys.c. */
 
 /* True if no key of an object comes twice. first: its first key; end: behind its last value. */
-toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count,
-                             bool *unique);
+toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count, bool *unique);
 /* Make a new tape in which the last of several equal keys has won, at the place of the first. */
 toon_status toon_tape_rebuild(toon_tape *tape);
 /* The container at `index` has ROWS. *alike: all rows have the same keys, in any order, at every level, and

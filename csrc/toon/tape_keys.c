@@ -26,8 +26,7 @@ static toon_status table_begin(key_table *table, uint32_t count) {
   table->slots = toon_calloc(size, sizeof *table->slots);
   if (!table->slots) return TOON_ENOMEM;
   table->mask = size - 1;
-  table->seed =
-      (uint64_t)(uintptr_t)table->slots ^ (uint64_t)(uintptr_t)table; /* not to be guessed from outside */
+  table->seed = (uint64_t)(uintptr_t)table->slots ^ (uint64_t)(uintptr_t)table; /* not to be guessed from outside */
   return TOON_OK;
 }
 
@@ -39,8 +38,7 @@ static uint32_t *table_slot(const key_table *table, const toon_tape *tape, uint3
   return &table->slots[i];
 }
 
-toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count,
-                             bool *unique) {
+toon_status toon_tape_unique(const toon_tape *tape, uint32_t first, uint32_t end, uint32_t count, bool *unique) {
   if (count <= FEW) {
     const toon_node *keys[FEW];
     uint32_t n = 0;
@@ -229,8 +227,7 @@ static toon_status list_values(match *m, uint32_t model, uint32_t row, bool *sam
   for (uint32_t i = row + 1; i < tape->nodes[row].len; i = toon_tape_next(tape, i + 1))
     *table_slot(&table, tape, i) = i;
   toon_status status = TOON_OK;
-  for (uint32_t i = model + 1; status == TOON_OK && i < tape->nodes[model].len;
-       i = toon_tape_next(tape, i + 1)) {
+  for (uint32_t i = model + 1; status == TOON_OK && i < tape->nodes[model].len; i = toon_tape_next(tape, i + 1)) {
     uint32_t value = *table_slot(&table, tape, i) + 1;
     *same = value != 1;
     if (!*same) break;
