@@ -241,6 +241,31 @@ export interface Rows<V = Value> {
   readonly length: number
 }
 
+/**
+ * The state of a store at one moment. It holds back the reuse of memory and files until it is closed (or
+ * garbage-collected). TOON_ECLOSED once it or its store is closed.
+ */
+export interface Snapshot<V = Value> {
+  readonly rows: Pick<Rows<V>, 'get' | 'getMany' | 'scan'>
+  get (key: Key, options: { mutable: true }): Mutable<V> | undefined
+  get (key: Key, options?: ReadOptions): DeepReadonly<V> | undefined
+  getMany (keys: readonly Key[], options: { mutable: true }): (Mutable<V> | undefined)[]
+  getMany (keys: readonly Key[], options?: ReadOptions): (DeepReadonly<V> | undefined)[]
+  getEntry (key: Key, options: { mutable: true }): Entry<Mutable<V>> | undefined
+  getEntry (key: Key, options?: ReadOptions): Entry<DeepReadonly<V>> | undefined
+  getText (key: Key): string | undefined
+  getBuffer (key: Key): Buffer | undefined
+  has (key: Key): boolean
+  hasMany (keys: readonly Key[]): boolean[]
+  range<O extends RangeOptions = {}> (options?: O): Range<[RangeKey<O>, RangeValue<V, O>]>
+  keys<O extends RangeOptions = {}> (options?: O): Range<RangeKey<O>>
+  values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>
+  count (range?: RangeBounds): number
+  /** Calling it again does nothing. */
+  close (): void
+  [Symbol.dispose] (): void
+}
+
 export interface StoreEvents {
   /** a checkpoint, merge, compaction or sync in the background has failed; emitted only if somebody listens */
   error: [ToonError]
@@ -302,6 +327,8 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   keys<O extends RangeOptions = {}> (options?: O): Range<RangeKey<O>>
   values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>
   count (range?: RangeBounds): number
+  /** The state of the store at this moment; close() it when it is done. */
+  snapshot (): Snapshot<V>
   /** The values of a range as one TOON document. */
   toToon (options?: ToToonOptions): string
 

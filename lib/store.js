@@ -13,6 +13,7 @@ const { parseOptions, nativeOptions, checkObject, checkInteger } = require('./op
 const { Writer, MAX_TIME } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
+const { Snapshot } = require('./snapshot')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
 const { encode } = require('./encoding')
@@ -372,6 +373,21 @@ class ToonStore extends EventEmitter {
       return 0
     }
     return native.rangeCount(this.#writer.handle, ...bounds)
+  }
+
+  /**
+   * The state of the store at this moment, to be read as long as it is held; later writes do not change it.
+   *
+   * @returns {Snapshot} with every method that reads; close() it when it is done
+   * @throws {ToonError} TOON_ECLOSED
+   * @example
+   * const then = db.snapshot()
+   * await db.put('a', 2)
+   * then.get('a') // as it was
+   * then.close()
+   */
+  snapshot () {
+    return new Snapshot(this, this.#writer.handle)
   }
 
   /**

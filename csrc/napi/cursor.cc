@@ -1,4 +1,4 @@
-/* Ranges: a snapshot taken when the range is made, a cursor on it opened at the first row, rows handed out in
+/* Ranges: a snapshot taken when the range is made, or one that JavaScript holds, a cursor on it opened at the first row, rows handed out in
  * chunks. */
 #include "range.h"
 #include "functions.h"
@@ -59,6 +59,7 @@ struct Cursor {
   Range range;
   int mode = MODE_VALUE, want = WANT_KEY | WANT_VALUE;
   toon_snapshot *snapshot = nullptr;
+  Snapshot *held = nullptr; /* whose snapshot that is; nullptr: the cursor's own */
   toon_cursor *cursor = nullptr;
   bool busy = false, closed = false; /* busy: a job uses it */
 
@@ -73,7 +74,10 @@ void cursor_close(Env *e, Cursor *cursor) {
   cursor->closed = true;
   if (cursor->busy) return; /* the job's end comes back here */
   if (cursor->cursor) toon_cursor_close(cursor->cursor);
-  if (cursor->snapshot) toon_snapshot_close(cursor->snapshot);
+  if (cursor->held)
+    snapshot_release(cursor->held);
+  else if (cursor->snapshot)
+    toon_snapshot_close(cursor->snapshot);
   delete cursor;
 }
 
@@ -84,10 +88,11 @@ void cursors_close(Store *store) {
   });
 }
 
-/* cursorOpen(store, lower, upper, prefix, flags, limit, mode, want) -> cursor. The snapshot is taken now */
+/* cursorOpen(source, lower, upper, prefix, flags, limit, mode, want) -> cursor. The snapshot is taken now */
 napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
   Call<8> c(env, info);
-  Store *store = store_of(c.e, c[0]);
+  Source from(c.e, c[0]);
+  Store *store = from.store;
   if (!store) return nullptr;
   std::unique_ptr<Cursor> cursor(new (std::nothrow) Cursor());
   if (!cursor) return fail(c.e, TOON_ENOMEM, nullptr);
@@ -96,12 +101,16 @@ napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
   cursor->mode = c.integer(6);
   cursor->want = c.integer(7);
   toon_error err;
-  if (toon_snapshot_open(store->db, &cursor->snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  cursor->snapshot = from.snapshot;
+  if (!cursor->snapshot && toon_snapshot_open(store->db, &cursor->snapshot, &err) != TOON_OK)
+    return fail(c.e, &err);
   cursor->handle = c.e->cursors.add(cursor.get());
   if (!cursor->handle) {
-    toon_snapshot_close(cursor->snapshot);
+    if (!from.held) toon_snapshot_close(cursor->snapshot);
     return fail(c.e, TOON_ENOMEM, "too many ranges are open");
   }
+  cursor->held = from.held;
+  if (from.held) from.held->uses++;
   return make_number(c.e, cursor.release()->handle);
 }
 
@@ -253,13 +262,14 @@ napi_value js_cursorNextAsync(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/* rangeCount(store, lower, upper, prefix, flags, limit) -> number of keys */
+/* rangeCount(source, lower, upper, prefix, flags, limit) -> number of keys */
 napi_value js_rangeCount(napi_env env, napi_callback_info info) {
   Call<6> c(env, info);
-  Store *store = store_of(c.e, c[0]);
-  if (!store) return nullptr;
+  Source from(c.e, c[0]);
+  if (!from.store) return nullptr;
   Cursor cursor;
-  cursor.store = store;
+  cursor.store = from.store;
+  cursor.snapshot = from.snapshot;
   cursor.want = WANT_KEY;
   if (!cursor.range.read(c.e, c.argv + 1)) return nullptr;
   toon_error err;

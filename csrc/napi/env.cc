@@ -60,6 +60,7 @@ void cleanup(void *data) {
   }
   e->arenas.each([&](Arena *arena) { arena_free(e, arena); });
   e->cursors.each([&](Cursor *cursor) { cursor_close(e, cursor); });
+  e->snapshots.each([&](Snapshot *snapshot) { snapshot_close(e, snapshot); });
   for (Store *store : e->all) {
     toon_close(store->db, nullptr);
     delete store;
@@ -182,6 +183,30 @@ template <class T> T *look_up(Env *e, const Table<T> &table, napi_value handle) 
 Store *store_of(Env *e, napi_value handle) { return look_up(e, e->stores, handle); }
 Arena *arena_of(Env *e, napi_value handle) { return look_up(e, e->arenas, handle); }
 Cursor *cursor_of(Env *e, napi_value handle) { return look_up(e, e->cursors, handle); }
+
+Snapshot *snapshot_of(Env *e, napi_value handle) {
+  int32_t number = 0;
+  napi_get_value_int32(e->env, handle, &number);
+  Snapshot *snapshot = number < 0 ? e->snapshots.get(-number) : nullptr;
+  if (snapshot && !env_forked(e)) return snapshot;
+  if (env_forked(e))
+    fail_gone(e);
+  else
+    fail(e, TOON_ECLOSED, "the snapshot is closed, or its store is");
+  return nullptr;
+}
+
+Source::Source(Env *e, napi_value handle) {
+  int32_t number = 0;
+  napi_get_value_int32(e->env, handle, &number);
+  if (number >= 0) {
+    store = store_of(e, handle);
+    return;
+  }
+  held = snapshot_of(e, handle);
+  store = held ? held->store : nullptr;
+  snapshot = held ? held->snapshot : nullptr;
+}
 
 void Job::start(const char *name) {
   napi_value label;

@@ -34,6 +34,7 @@ struct Env;
 struct Store;
 struct Arena;
 struct Cursor;
+struct Snapshot;
 
 /* How JavaScript has to finish a value. lib/values.js has the same list. */
 enum Kind : uint8_t {
@@ -131,6 +132,15 @@ struct Store {
   napi_deferred closed = nullptr;
 };
 
+/* A snapshot that JavaScript holds. Closing it takes its handle away; it goes when nothing uses it any more. To
+ * JavaScript its handle is negative, so that every reading function takes a store or a snapshot. */
+struct Snapshot {
+  Store *store;
+  toon_snapshot *snapshot;
+  int32_t handle;
+  uint32_t uses = 1; /* its handle, cursors and arenas */
+};
+
 /* Writes being collected, or on their way. */
 struct Arena {
   Store *store;
@@ -153,6 +163,7 @@ struct Env {
   Table<Store> stores;
   Table<Arena> arenas;
   Table<Cursor> cursors;
+  Table<Snapshot> snapshots;
   std::vector<Store *> all; /* every store not yet closed, whether or not it still has a handle */
   std::shared_ptr<Mailbox> mailbox;
   uint32_t pending = 0; /* arenas submitted and not yet delivered; the process stays alive for them */
@@ -187,6 +198,16 @@ napi_value error_object(Env *e, const toon_error *err);
 Store *store_of(Env *e, napi_value handle);
 Arena *arena_of(Env *e, napi_value handle);
 Cursor *cursor_of(Env *e, napi_value handle);
+Snapshot *snapshot_of(Env *e, napi_value handle);
+
+/* What a reading function reads from: a store as it is now, or a snapshot of it. store is nullptr with an
+ * exception pending. */
+struct Source {
+  Source(Env *e, napi_value handle);
+  Store *store;
+  Snapshot *held = nullptr;
+  toon_snapshot *snapshot = nullptr;
+};
 
 /* Count a use of store->db by something that outlives the call; the last release of a closing store closes
  * it. */
@@ -201,6 +222,10 @@ void arena_free(Env *e, Arena *arena);
 void arena_deliver(Env *e, Arena *arena);
 /* Close a cursor and its snapshot; one that a job uses is closed by the job's end. */
 void cursor_close(Env *e, Cursor *cursor);
+
+void snapshot_release(Snapshot *snapshot);
+/* Take the handle away. */
+void snapshot_close(Env *e, Snapshot *snapshot);
 
 /* A job on the threadpool: run() there, done() back on the JavaScript thread (which may be unable to run
  * JavaScript when the environment is ending), then it is deleted. */

@@ -30,6 +30,9 @@
   X(cursorNextAsync)           \
   X(cursorClose)               \
   X(rangeCount)                \
+  /* snapshot.cc */            \
+  X(snapshotOpen)              \
+  X(snapshotClose)             \
   /* write.cc */               \
   X(arenaNew)                  \
   X(arenaPut)                  \

@@ -15,8 +15,9 @@ struct Range {
   std::unique_ptr<uint8_t[]> memory[3];
 };
 
-/* Close every cursor of a store; free its arenas that were not submitted. */
+/* Close every cursor and snapshot of a store; free its arenas that were not submitted. */
 void cursors_close(Store *store);
+void snapshots_close(Store *store);
 void arenas_free(Store *store);
 
 } // namespace toonstore

@@ -1,4 +1,4 @@
-/* Point reads: one key, many keys in one call, and reads on the threadpool. */
+/* Point reads: one key, many keys in one call, and reads on the threadpool. A `source` is a store or a snapshot. */
 #include "convert.h"
 #include "functions.h"
 
@@ -6,18 +6,19 @@
 
 namespace toonstore {
 
-/* get(store, key, mode) -> the value, with its kind, version and expiry in the shared memory. MODE_FACTS: without
+/* get(source, key, mode) -> the value, with its kind, version and expiry in the shared memory. MODE_FACTS: without
  * the value */
 napi_value js_get(napi_env env, napi_callback_info info) {
   Call<3> c(env, info);
   Env *e = c.e;
-  Store *store = store_of(e, c[0]);
+  Source from(e, c[0]);
+  Store *store = from.store;
   toon_key key;
   if (!store || !read_key(e, c[1], &key)) return nullptr;
   toon_row row;
   toon_error err;
   bool found;
-  if (toon_get(store->db, nullptr, key, &row, &found, &err) != TOON_OK) return fail(e, &err);
+  if (toon_get(store->db, from.snapshot, key, &row, &found, &err) != TOON_OK) return fail(e, &err);
   if (!found) {
     e->shared->kind = KIND_MISSING;
     return nullptr;
@@ -37,15 +38,16 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   return out;
 }
 
-/* has(store, key) -> boolean */
+/* has(source, key) -> boolean */
 napi_value js_has(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
-  Store *store = store_of(c.e, c[0]);
+  Source from(c.e, c[0]);
+  Store *store = from.store;
   toon_key key;
   toon_error err;
   bool found;
   if (!store || !read_key(c.e, c[1], &key)) return nullptr;
-  if (toon_has(store->db, nullptr, key, &found, &err) != TOON_OK) return fail(c.e, &err);
+  if (toon_has(store->db, from.snapshot, key, &found, &err) != TOON_OK) return fail(c.e, &err);
   return make_bool(c.e, found);
 }
 
@@ -59,12 +61,18 @@ napi_value js_checkKey(napi_env env, napi_callback_info info) {
 
 namespace {
 
-/* The state that all reads of one call see. Closed at the end of the call. */
+/* The state that all reads of one call see: that of the source's snapshot, or one that is closed at the end of
+ * the call. */
 struct Moment {
-  toon_snapshot *snapshot = nullptr;
+  explicit Moment(const Source &source) : from(source), snapshot(source.snapshot) {}
   ~Moment() {
-    if (snapshot) toon_snapshot_close(snapshot);
+    if (snapshot && !from.snapshot) toon_snapshot_close(snapshot);
   }
+  toon_status open(toon_error *err) {
+    return snapshot ? TOON_OK : toon_snapshot_open(from.store->db, &snapshot, err);
+  }
+  const Source &from;
+  toon_snapshot *snapshot;
 };
 
 napi_value collect(Env *e, size_t count, napi_value *values) {
@@ -99,18 +107,19 @@ static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, i
   return false;
 }
 
-/* getMany(store, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most
+/* getMany(source, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most
  * ROWS_PER_CALL keys. Keys come as arguments, and values go to JavaScript as arguments of a function that
  * returns them as an array: four times faster than to read and write the elements of arrays. */
 napi_value js_getMany(napi_env env, napi_callback_info info) {
   Call<ROWS_PER_CALL + 2> c(env, info);
-  Store *store = store_of(c.e, c[0]);
+  Source from(c.e, c[0]);
+  Store *store = from.store;
   if (!store) return nullptr;
   int mode = c.integer(1);
   toon_error err;
-  Moment moment;
+  Moment moment(from);
   size_t count = c.argc < 2 ? 0 : c.argc - 2;
-  if (count > 1 && toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  if (count > 1 && moment.open(&err) != TOON_OK) return fail(c.e, &err);
   toon_key keys[ROWS_PER_CALL];
   c.e->keys.len = 0;
   for (size_t i = 0; i < count; i++) {
@@ -129,22 +138,23 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   return collect(c.e, count, c.argv);
 }
 
-/* getLong(store, mode, keys, values, kinds): the same for any number of keys; fills the arrays values and
+/* getLong(source, mode, keys, values, kinds): the same for any number of keys; fills the arrays values and
  * kinds (a Uint8Array), which are as long as keys */
 napi_value js_getLong(napi_env env, napi_callback_info info) {
   Call<5> c(env, info);
-  Store *store = store_of(c.e, c[0]);
+  Source from(c.e, c[0]);
+  Store *store = from.store;
   int mode = c.integer(1);
   uint32_t count = 0;
   size_t kinds_count = 0;
   void *kinds = nullptr;
   toon_error err;
-  Moment moment;
+  Moment moment(from);
   if (!store) return nullptr;
   napi_get_array_length(env, c[2], &count);
   napi_get_typedarray_info(env, c[4], nullptr, &kinds_count, &kinds, nullptr, nullptr);
   if (count > kinds_count) return fail_type(c.e, "the array of kinds is too short");
-  if (toon_snapshot_open(store->db, &moment.snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  if (moment.open(&err) != TOON_OK) return fail(c.e, &err);
   for (uint32_t i = 0; i < count; i++) {
     napi_handle_scope scope;
     napi_value given, value;

@@ -210,6 +210,7 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   store_hold(store);
   cursors_close(store);
   arenas_free(store);
+  snapshots_close(store);
   store_release(store);
   return promise;
 }
@@ -276,10 +277,10 @@ napi_value js_storeSize(napi_env env, napi_callback_info info) {
   return make_number(c.e, (double)size);
 }
 
-/* storeNow(store) -> ms since 1970 by the engine's clock */
+/* storeNow(source) -> ms since 1970 by the engine's clock */
 napi_value js_storeNow(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Store *store = store_of(c.e, c[0]);
+  Store *store = Source(c.e, c[0]).store;
   return store ? make_number(c.e, (double)toon_now(store->db)) : nullptr;
 }
 

@@ -123,6 +123,20 @@ anything.rows.get('1')
 // @ts-expect-error bounds of rows are numbers
 anything.rows.scan({ gte: 'a' })
 
+{
+  using then = db.snapshot()
+  const seen = then.get('a')
+  expect<typeof seen, DeepReadonly<User> | undefined>()
+  for (const [key, toon] of then.range({ as: 'text' })) expect<[typeof key, typeof toon], [string, string]>()
+  const rowThen = then.rows.get(1)
+  expect<typeof rowThen, DeepReadonly<User> | undefined>()
+  // @ts-expect-error a snapshot is not written
+  then.put('a', own!)
+  // @ts-expect-error nor are its rows
+  then.rows.put(own!)
+  then.close()
+}
+
 const existed: boolean = db.deleteSync('a')
 const putSync: void = db.putSync('a', own!)
 void existed
