@@ -618,6 +618,51 @@ TEST(compactions_that_are_ended_early_do_not_pile_up_deletes) {
 }
 #endif
 
+#if 0 /* BUG: remove_segment: after a failed manifest only another removal marks the segment for unlinking, not the manifest that comes next */
+static int visit_segment(void *ctx, const char *name) {
+  size_t n = strlen(name);
+  *(int *)ctx += strncmp(name, "db.", 3) == 0 && n > 5 && strcmp(name + n - 5, ".toon") == 0;
+  return 0;
+}
+/* The manifest that gives up a segment cannot be written once; later ones can: the file goes. */
+TEST(a_failed_manifest_leaves_no_file_behind) {
+  int left = 0, hit = 0;
+  for (int n = 0; n < 12; n++) {
+    os_memfs *fs = os_memfs_new();
+    os_vfs *vfs = os_memfs_vfs(fs);
+    toon_db *db;
+    toon_options o = tiny(TOON_DURABLE_CLOSE);
+    o.checkpoint_bytes = 1 << 20;
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
+    for (int i = 0; i < 40; i++) CHECK_EQ(put(db, i % 2 ? "a" : "b", value_text(205)), TOON_OK);
+    f.call = "rename";
+    f.skip = n;
+    f.times = 1;
+    f.error = EIO;
+    f.hit = 0;
+    os_memfs_set_fault(fs, fault, NULL);
+    toon_compact(db, NULL, NULL, &err);
+    os_memfs_set_fault(fs, NULL, NULL);
+    hit += f.hit;
+    for (int i = 0; i < 3; i++) {
+      static const char *const fresh[] = {"c", "d", "e"};
+      CHECK_EQ(put(db, fresh[i], "1"), TOON_OK);
+      CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    }
+    usleep(50000); /* the background thread looks every 20 ms */
+    int files = 0;
+    vfs->list(vfs, "/d", visit_segment, &files);
+    if (files != (int)stat_of(db, "segments")) {
+      if (!left++) fprintf(stderr, "rename %d: %d segments, %d files\n", n, (int)stat_of(db, "segments"), files);
+    }
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(fs);
+  }
+  CHECK(hit > 3);
+  CHECK_EQ(left, 0);
+}
+#endif
+
 #if 0 /* BUG: compact_all ends at the first damaged segment */
 /* One damaged row keeps its segment; the others are compacted all the same, each time somebody asks. */
 TEST(a_damaged_row_keeps_only_its_own_segment) {
