@@ -266,6 +266,57 @@ export interface Snapshot<V = Value> {
   [Symbol.dispose] (): void
 }
 
+/**
+ * 'snapshot': a key that the transaction writes was changed by somebody else: TOON_ECONFLICT. 'serializable': also a key or
+ * range that it read.
+ */
+export type Isolation = 'snapshot' | 'serializable'
+
+export interface TransactionOptions {
+  /** default 'snapshot' */
+  isolation?: Isolation
+  /** attempts after a conflict; default 10, for an async function 0 */
+  retries?: number
+  /** ms until it is rolled back with TOON_ETIMEOUT */
+  timeout?: number
+  /** rolls it back; the promise rejects with signal.reason */
+  signal?: AbortSignal
+}
+
+/** One walk over a range of a transaction. */
+export interface MergedRange<T> extends Iterable<T> {
+  next (): IteratorResult<T, undefined>
+  return (value?: any): IteratorResult<T, any>
+  [Symbol.iterator] (): IterableIterator<T>
+  toArray (): T[]
+}
+
+export interface Savepoint {
+  /** Take back what was written since. */
+  rollback (): void
+}
+
+/** Reads the store as it was at its begin, with its own writes on top; writes nothing before commit(). */
+export interface Transaction<V = Value> {
+  /** which attempt of transaction() this is, from 1 */
+  readonly attempt: number
+  readonly state: 'open' | 'committed' | 'rolled back'
+  get (key: Key, options: { mutable: true }): Mutable<V> | undefined
+  get (key: Key, options?: ReadOptions): DeepReadonly<V> | undefined
+  getMany (keys: readonly Key[], options: { mutable: true }): (Mutable<V> | undefined)[]
+  getMany (keys: readonly Key[], options?: ReadOptions): (DeepReadonly<V> | undefined)[]
+  has (key: Key): boolean
+  range (options?: RangeBounds): MergedRange<[string, DeepReadonly<V>]>
+  /** ttl counts from the commit */
+  put (key: Key, value: V, options?: RowPutOptions): void
+  /** Whether the key existed. */
+  delete (key: Key): boolean
+  savepoint (): Savepoint
+  /** TOON_ECONFLICT if somebody else was faster; nothing is written then. */
+  commit (): Promise<void>
+  rollback (): void
+}
+
 export interface StoreEvents {
   /** a checkpoint, merge, compaction or sync in the background has failed; emitted only if somebody listens */
   error: [ToonError]
@@ -331,6 +382,19 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   snapshot (): Snapshot<V>
   /** The values of a range as one TOON document. */
   toToon (options?: ToToonOptions): string
+
+  /** A transaction to be ended by its commit() or rollback(). */
+  begin (options?: { isolation?: Isolation }): Transaction<V>
+  /** Run fn as a transaction: committed when it has returned, rolled back if it throws, run again after a conflict. */
+  transaction<T> (fn: (tx: Transaction<V>) => T | Promise<T>, options?: TransactionOptions): Promise<T>
+  /** transaction() that waits for the disk; fn must not be async. */
+  transactionSync<T> (fn: (tx: Transaction<V>) => T, options?: Pick<TransactionOptions, 'isolation' | 'retries'>): T
+  /** Replace a value by what fn makes of it, with nobody in between; undefined deletes the key. The new value. */
+  update (
+    key: Key,
+    fn: (old: DeepReadonly<V> | undefined) => V | undefined | Promise<V | undefined>,
+    options?: Pick<TransactionOptions, 'retries'>
+  ): Promise<DeepReadonly<V> | undefined>
 
   /** put() that waits for the disk; blocks the event loop. */
   putSync (key: Key, value: V, options: PutCondition): boolean

@@ -257,4 +257,4 @@ function converter (pick, as) {
   }
 }
 
-module.exports = { Range, boundsOf }
+module.exports = { Range, boundsOf, LOWER_OPEN, UPPER_OPEN, REVERSE }

@@ -14,6 +14,8 @@ const { Writer, MAX_TIME } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
 const { Snapshot } = require('./snapshot')
+const { Transaction } = require('./transaction')
+const { transaction, transactionSync, update } = require('./transactions')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
 const { encode } = require('./encoding')
@@ -413,6 +415,73 @@ class ToonStore extends EventEmitter {
       rows.push(pick(value instanceof Uint8Array ? encode(value) : value))
     }
     return encode(name === undefined ? rows : { [name]: rows }, { delimiter })
+  }
+
+  /**
+   * Begin a transaction, to be ended by its commit() or rollback(). transaction() does that by itself.
+   *
+   * @param {{ isolation?: 'snapshot'|'serializable' }} [options] - see transaction()
+   * @returns {Transaction}
+   * @example
+   * const tx = db.begin()
+   * tx.put('a', tx.get('a') + 1)
+   * await tx.commit()
+   */
+  begin (options) {
+    return new Transaction(this, this.#writer, options)
+  }
+
+  /**
+   * Run a function as a transaction: it reads and writes through its argument, and what it wrote is stored at once when it
+   * has returned. It is rolled back if the function throws. If somebody else has changed what it writes, it is run again. A
+   * write of the store itself inside the function is not part of the transaction.
+   *
+   * @template T
+   * @param {function(Transaction): T|Promise<T>} fn - may run several times; tx.attempt counts
+   * @param {object} [options]
+   * @param {'snapshot'|'serializable'} [options.isolation='snapshot'] - serializable: a change of what was read is a
+   *   conflict too, so that the outcome is that of transactions one after the other
+   * @param {number} [options.retries] - after conflicts; default 10, for an async function 0
+   * @param {number} [options.timeout] - ms after which it is rolled back, if it has not come to its commit
+   * @param {AbortSignal} [options.signal] - rolls it back, if it has not come to its commit
+   * @returns {Promise<T>} what the function returned
+   * @throws by rejection: what fn throws; TOON_ECONFLICT, TOON_ETIMEOUT, signal.reason, and as batch()
+   * @example
+   * await db.transaction(tx => {
+   *   tx.put('from', tx.get('from') - 10)
+   *   tx.put('to', tx.get('to') + 10)
+   * })
+   */
+  transaction (fn, options) {
+    return transaction(this, this.#writer, fn, options)
+  }
+
+  /**
+   * transaction() of a sync function that waits for the disk: for scripts.
+   *
+   * @template T
+   * @param {function(Transaction): T} fn
+   * @param {{ isolation?: 'snapshot'|'serializable', retries?: number }} [options]
+   * @returns {T}
+   */
+  transactionSync (fn, options) {
+    return transactionSync(this, this.#writer, fn, options)
+  }
+
+  /**
+   * Replace a value by what a function makes of it, with nobody in between. Clears an expiry.
+   *
+   * @param {string|Uint8Array} key
+   * @param {function(any): any} fn - gets the value, or undefined, and returns the new one; undefined deletes the key. May
+   *   run several times
+   * @param {{ retries?: number }} [options] - after conflicts; default 10, for an async function 0
+   * @returns {Promise<any>} the new value, frozen
+   * @throws by rejection: what fn throws, TOON_ECONFLICT, and as put()
+   * @example
+   * await db.update('visits', n => (n ?? 0) + 1)
+   */
+  update (key, fn, options) {
+    return update(this, this.#writer, key, fn, options)
   }
 
   /**

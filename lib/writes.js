@@ -110,12 +110,15 @@ class Writer {
     this.jobs = new Set() // promises of upkeep under way
     this.reads = null // reads that wait for the end of the tick
     this.compacting = false
+    this.inside = false // the callback of a transaction runs
+    this.turn = Promise.resolve() // of the last transaction that is tried again
     this.onEvents = () => {} // (events, failure): what the engine has to tell, see lib/events.js
     writers.add(this)
   }
 
   // The arena that takes the next call. Throws if the store is closed.
   collecting () {
+    if (this.inside) warnOutside()
     if (this.arena === null) this.arena = new Arena(this, native.arenaNew(this.handle))
     return this.arena
   }
@@ -276,8 +279,21 @@ class Writer {
     }
   }
 
+  // Add the member that `write(arena handle)` writes, which calls nothing of the user's.
+  transact (write) {
+    const { inside } = this
+    this.inside = false
+    try {
+      const arena = this.collecting()
+      return this.add(arena, VOID, undefined, write(arena.handle))
+    } finally {
+      this.inside = inside
+    }
+  }
+
   // Run `write(arena handle)`, which adds one member, and commit it. Waits for the disk; the member's result.
   sync (write) {
+    if (this.inside) warnOutside()
     const handle = native.arenaNew(this.handle)
     try {
       write(handle)
@@ -344,6 +360,14 @@ class Writer {
     if (this.jobs.size === 0) return native.storeClose(handle)
     return Promise.allSettled([...this.jobs]).then(() => native.storeClose(handle))
   }
+}
+
+let warned = false
+function warnOutside () {
+  if (warned) return
+  warned = true
+  process.emitWarning('a write of the store inside the callback of a transaction is not part of the transaction; ' +
+    'use the methods of its argument', { type: 'ToonWarning', code: 'TOON_OUTSIDE' })
 }
 
 // Write a batch's operations as one member. Whether the arena is full.
@@ -446,4 +470,4 @@ process.on('exit', () => {
   }
 })
 
-module.exports = { Writer, MAX_TIME }
+module.exports = { Writer, MAX_TIME, ROW_OPTIONS, putOptions }

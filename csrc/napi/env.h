@@ -148,6 +148,7 @@ struct Arena {
   int32_t handle;
   bool submitted = false;
   std::shared_ptr<Mailbox> mailbox;
+  std::vector<Snapshot *> snapshots; /* of the transactions in it, a use of each */
   Arena *next = nullptr;
 };
 

@@ -42,6 +42,9 @@
   X(arenaExpire)               \
   X(arenaClear)                \
   X(arenaBegin)                \
+  X(arenaBeginAt)              \
+  X(arenaExpect)               \
+  X(arenaExpectRange)          \
   X(arenaEnd)                  \
   X(arenaAbandon)              \
   X(arenaSubmit)               \

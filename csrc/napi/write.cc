@@ -43,6 +43,7 @@ struct Lead : Job {
 void arena_free(Env *e, Arena *arena) {
   e->arenas.remove(arena->handle);
   toon_batch_free(arena->batch);
+  for (Snapshot *snapshot : arena->snapshots) snapshot_release(snapshot);
   delete arena;
 }
 
@@ -170,6 +171,41 @@ napi_value js_arenaBegin(napi_env env, napi_callback_info info) {
   Arena *arena = arena_of(c.e, c[0]);
   toon_error err;
   if (arena && toon_batch_begin(arena->batch, &err) != TOON_OK) return fail(c.e, &err);
+  return nullptr;
+}
+
+/* arenaBeginAt(arena, snapshot): as arenaBegin, for a transaction that read from the snapshot. The snapshot may be
+ * closed afterwards */
+napi_value js_arenaBeginAt(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Arena *arena = arena_of(c.e, c[0]);
+  Snapshot *snapshot = arena ? snapshot_of(c.e, c[1]) : nullptr;
+  toon_error err;
+  if (!snapshot) return nullptr;
+  if (toon_batch_begin_at(arena->batch, snapshot->snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  arena->snapshots.push_back(snapshot);
+  snapshot->uses++;
+  return nullptr;
+}
+
+/* arenaExpect(arena, key), arenaExpectRange(arena, lower, upper, prefix, flags, limit): what the transaction read */
+napi_value js_arenaExpect(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Arena *arena = arena_of(c.e, c[0]);
+  toon_key key;
+  toon_error err;
+  if (!arena || !read_key(c.e, c[1], &key)) return nullptr;
+  if (toon_batch_expect(arena->batch, key, &err) != TOON_OK) return fail(c.e, &err);
+  return nullptr;
+}
+
+napi_value js_arenaExpectRange(napi_env env, napi_callback_info info) {
+  Call<6> c(env, info);
+  Arena *arena = arena_of(c.e, c[0]);
+  Range range;
+  toon_error err;
+  if (!arena || !range.read(c.e, c.argv + 1)) return nullptr;
+  if (toon_batch_expect_range(arena->batch, &range.toon, &err) != TOON_OK) return fail(c.e, &err);
   return nullptr;
 }
 

@@ -137,6 +137,33 @@ anything.rows.scan({ gte: 'a' })
   then.close()
 }
 
+{
+  const tx = db.begin({ isolation: 'serializable' })
+  const read = tx.get('a')
+  expect<typeof read, DeepReadonly<User> | undefined>()
+  tx.put('a', own!, { ttl: 5 })
+  const gone: boolean = tx.delete('a')
+  void gone
+  tx.savepoint().rollback()
+  for (const [key, value] of tx.range({ prefix: 'a', reverse: true })) expect<[typeof key, typeof value], [string, DeepReadonly<User>]>()
+  await tx.commit()
+  tx.rollback()
+  // @ts-expect-error a value of another type
+  tx.put('a', 1)
+  // @ts-expect-error unknown isolation
+  db.begin({ isolation: 'none' })
+  const of5 = await db.transaction(_tx => 5, { retries: 3, timeout: 1000, isolation: 'snapshot', signal: new AbortController().signal })
+  expect<typeof of5, number>()
+  const later5 = await db.transaction(async t => { t.put('a', own!); return t.attempt })
+  expect<typeof later5, number>()
+  const now5 = db.transactionSync(t => t.has('a'))
+  expect<typeof now5, boolean>()
+  const updated = await anything.update('n', n => typeof n === 'number' ? n + 1 : undefined, { retries: 5 })
+  expect<typeof updated, DeepReadonly<Value> | undefined>()
+  // @ts-expect-error unknown option
+  await db.transaction(() => 1, { retry: 1 })
+}
+
 const existed: boolean = db.deleteSync('a')
 const putSync: void = db.putSync('a', own!)
 void existed
