@@ -196,7 +196,7 @@ toon_status toon_sync(toon_db *db, toon_error *err);
 /* Write the delta out as a run and shorten the next recovery to nothing. */
 toon_status toon_checkpoint(toon_db *db, toon_error *err);
 /* Rewrite every segment that holds superseded rows, so that the files hold the live rows only. `progress` (may be NULL) is
- * called from another thread with a share from 0 to 1; false from it ends the work early (TOON_ETIMEOUT), harmlessly.
+ * called from another thread, with a share from 0 to 1, and must not call the store; false from it ends the work early (TOON_ETIMEOUT), harmlessly.
  * Blocks. Only one at a time (TOON_EINVAL). */
 toon_status toon_compact(toon_db *db, bool (*progress)(void *ctx, double done), void *ctx, toon_error *err);
 enum { TOON_EVENT_NEARLY_FULL = 1, TOON_EVENT_FAILED = 2 };

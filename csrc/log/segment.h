@@ -26,6 +26,7 @@ typedef struct log_segment {
   /* Bytes of rows here that newer ones made dead: known to the manifest, and by the frozen and the active delta. */
   _Atomic uint64_t dead, dead_frozen, dead_active;
   _Atomic uint64_t overhead; /* bytes that are no rows: header and frames */
+  _Atomic uint64_t deletes;  /* bytes of delete lines */
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
   _Atomic bool damaged; /* compaction has met a damaged row or group and leaves the segment alone */

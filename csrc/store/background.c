@@ -55,19 +55,29 @@ static void note_checkpoint(store_engine *engine, toon_status status, const toon
   note_failure(engine, err);
 }
 
-void background_checkpoint_if_wanted(store_engine *engine) {
+/* Do a checkpoint, and answer whoever waits for one. */
+static toon_status checkpoint_now(store_engine *engine) {
+  toon_error err;
   os_mutex_lock(&engine->wake_lock);
-  bool wanted = engine->want_checkpoint;
+  uint64_t wanted = engine->checkpoints_wanted;
   engine->want_checkpoint = false;
   os_mutex_unlock(&engine->wake_lock);
-  if (!wanted) return;
-  toon_error err;
   toon_status status = engine_checkpoint(engine, false, &err);
   note_checkpoint(engine, status, &err);
   os_mutex_lock(&engine->wake_lock);
+  engine->checkpoint_status = status;
+  engine->checkpoints_done = wanted;
   os_cond_broadcast(&engine->idle_cond);
   os_mutex_unlock(&engine->wake_lock);
   engine_release_retired(engine);
+  return status;
+}
+
+void background_checkpoint_if_wanted(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
+  os_mutex_unlock(&engine->wake_lock);
+  if (wanted) checkpoint_now(engine);
 }
 
 /* Compact while it is worth it. True if something failed. */
@@ -123,20 +133,7 @@ toon_status background_compact(store_engine *engine, compact_request *request, t
 /* One checkpoint and the merges it makes due. True if something failed and should be tried again later. */
 static bool work(store_engine *engine) {
   toon_error err;
-  os_mutex_lock(&engine->wake_lock);
-  uint64_t wanted = engine->checkpoints_wanted;
-  engine->want_checkpoint = false;
-  os_mutex_unlock(&engine->wake_lock);
-
-  toon_status status = engine_checkpoint(engine, false, &err);
-  note_checkpoint(engine, status, &err);
-  os_mutex_lock(&engine->wake_lock);
-  engine->checkpoint_status = status;
-  engine->checkpoints_done = wanted;
-  os_cond_broadcast(&engine->idle_cond);
-  os_mutex_unlock(&engine->wake_lock);
-  engine_release_retired(engine);
-
+  toon_status status = checkpoint_now(engine);
   bool merged = status == TOON_OK;
   while (merged && !background_stopping(engine)) {
     if (engine_merge(engine, &merged, &err) != TOON_OK) {
@@ -153,17 +150,19 @@ static bool work(store_engine *engine) {
 static void *background_main(void *arg) {
   store_engine *engine = arg;
   bool retry = false;
+  uint64_t retry_ns = 0; /* when to try again */
   os_mutex_lock(&engine->wake_lock);
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
     uint64_t wait = sync_due_in(engine);
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
     if ((engine->retiring || engine->removed_count) && wait > HELD_MS) wait = HELD_MS;
-    if (!wanted && !engine->retired && !engine->compact_request && wait) {
+    if (!wanted && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
-      else if (!os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait) && retry)
-        engine->want_checkpoint = true;
+      else
+        os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait);
+      if (retry && engine_now_ns(engine) >= retry_ns) engine->want_checkpoint = true;
       if (!engine->retiring && !engine->removed_count) continue;
     }
     os_mutex_unlock(&engine->wake_lock);
@@ -174,6 +173,7 @@ static void *background_main(void *arg) {
     if (wanted) {
       if (retry) os_sleep_ms(2); /* somebody waits for room while checkpoints fail: no busy loop */
       retry = work(engine);
+      retry_ns = engine_now_ns(engine) + RETRY_MS * 1000000ull;
     }
     os_mutex_lock(&engine->wake_lock);
   }

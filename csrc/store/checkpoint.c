@@ -73,7 +73,8 @@ static toon_status write_manifest(store_engine *engine, const store_view *view, 
                            .crc = last ? at->crc : s->last_crc,
                            .bytes = last ? at->position : atomic_load(&s->length),
                            .dead = dead,
-                           .overhead = last ? at->overhead : atomic_load(&s->overhead)};
+                           .overhead = last ? at->overhead : atomic_load(&s->overhead),
+                           .deletes = last ? at->deletes : atomic_load(&s->deletes)};
   }
   for (size_t i = 0; i < run_count; i++) {
     const index_run_info *info = index_run_get_info(runs[i]->run);
@@ -188,7 +189,8 @@ static toon_status freeze(store_engine *engine, toon_error *err) {
     engine->tallies[0] = (store_tally){0};
     engine_swap_view(engine, view);
     engine->frozen_at = (store_position){engine->tail->id, engine->tail_crc, atomic_load(&engine->tail->length),
-                                         engine->sequence, engine->next_row, atomic_load(&engine->tail->overhead)};
+                                         engine->sequence, engine->next_row, atomic_load(&engine->tail->overhead),
+                                         atomic_load(&engine->tail->deletes)};
     engine->bytes_since_freeze = 0;
   }
   os_mutex_unlock(&engine->apply_lock);
@@ -297,7 +299,10 @@ static toon_status checkpoint_frozen(store_engine *engine, toon_error *err) {
   bool named;
   status = write_manifest(engine, view, &engine->frozen_at, false, true, runs, n, &named, err);
   if (status != TOON_OK && run && !named) atomic_store(&run->unlink_when_free, true);
-  if (status == TOON_OK) status = install(engine, run, NULL, 0, true, err);
+  if (status == TOON_OK) {
+    compact_manifest_written(engine);
+    status = install(engine, run, NULL, 0, true, err);
+  }
   os_mutex_unlock(&engine->manifest_lock);
 out:
   if (run) store_run_unref(run);

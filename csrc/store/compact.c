@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "log/rowtext.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define SLICE_BYTES (16u << 20) /* of a segment's text at a time: bounds memory, and within it rows come in key order */
@@ -108,7 +109,10 @@ static toon_status add_move(store_engine *engine, const log_segment *segment, co
   }
   size_t start = group->len;
   if (toon_buf_append(group, text, row->length) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
-  if (row->is_delete) return TOON_OK; /* text only: the index has nothing to learn from it */
+  if (row->is_delete) { /* text only: the index has nothing to learn from it */
+    engine->group_deletes += row->length;
+    return TOON_OK;
+  }
   if (engine->insert_count == engine->insert_cap) {
     size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
     index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
@@ -132,6 +136,7 @@ static toon_status move_group(store_engine *engine, const log_segment *segment, 
   store_view *view = engine_view(engine);
   engine->group.len = 0;
   engine->insert_count = 0;
+  engine->group_deletes = 0;
   for (; *at < s->count; ++*at) {
     const candidate *row = &s->rows[*at];
     index_entry entry;
@@ -151,6 +156,7 @@ static toon_status move_group(store_engine *engine, const log_segment *segment, 
 out:
   engine->insert_count = 0;
   engine->group.len = 0;
+  engine->group_deletes = 0;
   view_unref(view);
   os_mutex_unlock(&engine->commit_lock);
   return status;
@@ -186,17 +192,27 @@ static toon_status remove_segment(store_engine *engine, log_segment *segment, to
   if (!view) return toon_fail(err, TOON_ENOMEM, NULL);
   status = engine_write_manifest(engine, false, err);
   if (status == TOON_OK) {
-    for (size_t i = 0; i < engine->removed_count; i++) atomic_store(&engine->removed[i]->unlink_when_free, true);
+    compact_manifest_written(engine);
     atomic_fetch_add_explicit(&engine->stats.compactions, 1, memory_order_relaxed);
   }
   return status;
+}
+
+void compact_manifest_written(store_engine *engine) {
+  for (size_t i = 0; i < engine->removed_count; i++) atomic_store(&engine->removed[i]->unlink_when_free, true);
 }
 
 void compact_unlink_removed(store_engine *engine, bool all) {
   size_t kept = 0;
   for (size_t i = 0; i < engine->removed_count; i++) {
     log_segment *segment = engine->removed[i];
-    if (all || (atomic_load(&segment->unlink_when_free) && atomic_load(&segment->refs) == 1)) {
+    bool gone = all;
+    if (!all && atomic_load(&segment->unlink_when_free) && atomic_load(&segment->refs) == 1) {
+      int e = engine->vfs->unlink(engine->vfs, segment->path);
+      gone = !e || e == ENOENT; /* else it is there: tried again later, and deletes are kept until then */
+      if (gone) atomic_store(&segment->unlink_when_free, false);
+    }
+    if (gone) {
       engine->removed_unsynced = true;
       log_segment_unref(segment);
     } else {
@@ -225,7 +241,7 @@ static toon_status compact_segment(store_engine *engine, log_segment *segment, p
   slice s = {0};
   uint64_t offset = LOG_HEADER_SIZE, length = atomic_load(&segment->length), before = p->done;
   store_view *view = engine_view(engine);
-  bool oldest = view->segments[0] == segment && !engine->removed_count && !engine->removed_unsynced;
+  bool oldest = view->segments[0] == segment && !engine->removed_count && !engine->removed_unsynced && !engine->ghosts;
   view_unref(view);
   while (offset < length) {
     TOON_GOTO(collect(engine, segment, &offset, oldest, &s, err));
@@ -267,17 +283,21 @@ static uint64_t dead_bytes(log_segment *s) {
  * first: there deletes end. */
 static log_segment *choose(store_engine *engine) {
   store_view *view = engine_view(engine);
-  uint64_t bytes = 0, dead = 0, floor = engine->options.segment_size < FLOOR_BYTES ? engine->options.segment_size : FLOOR_BYTES;
-  log_segment *best = NULL;
+  uint64_t bytes = 0, dead = 0, deletes = 0, floor = engine->options.segment_size < FLOOR_BYTES ? engine->options.segment_size : FLOOR_BYTES;
+  log_segment *best = NULL, *oldest = NULL;
   double best_share = 0;
   for (size_t i = 0; i < view->segment_count; i++) {
     log_segment *s = view->segments[i];
     if (!s) continue;
-    uint64_t length = atomic_load(&s->length), gone = dead_bytes(s);
-    double share = (double)gone / (double)length;
+    /* Frames go the way of the rows they stand behind: a segment of dead rows is dead altogether. */
+    uint64_t length = atomic_load(&s->length), rows = length - atomic_load(&s->overhead);
+    double share = rows ? (double)dead_bytes(s) / (double)rows : 0;
+    uint64_t gone = (uint64_t)(share * (double)length);
     bytes += length;
     dead += gone;
+    deletes += atomic_load(&s->deletes);
     if (atomic_load(&s->damaged)) continue;
+    if (!oldest) oldest = s;
     if (s->id == view->first_segment + view->segment_count - 1 && gone < floor) continue; /* the tail waits */
     if (best_share < 0.25 && share > best_share) {
       best = s;
@@ -285,6 +305,10 @@ static log_segment *choose(store_engine *engine) {
     }
   }
   if (dead < floor || (double)dead < 0.3 * (double)bytes || best_share < 0.1) best = NULL;
+  /* Deletes only end where nothing older is left: when they have become many, segments go in order until they are gone. */
+  bool ends = oldest == view->segments[0] && !engine->removed_count && !engine->removed_unsynced && !engine->ghosts;
+  uint64_t live = bytes > dead + deletes ? bytes - dead - deletes : 0;
+  if (deletes >= floor && deletes > live / 10 && ends) best = oldest;
   if (best) log_segment_ref(best);
   view_unref(view);
   return best;
@@ -297,19 +321,22 @@ toon_status compact_if_due(store_engine *engine, bool *done, toon_error *err) {
   *done = false;
   if (!segment) return TOON_OK;
   if (is_tail(engine, segment)) status = commit_roll(engine, err);
+  if (status == TOON_OK && is_tail(engine, segment)) goto out; /* it has no group */
   if (status == TOON_OK) status = compact_segment(engine, segment, &p, err);
   if (status == TOON_ECORRUPT) { /* it stays, is left alone from now on, and reads of the row report it */
     atomic_store(&segment->damaged, true);
     status = TOON_OK;
   }
   *done = status == TOON_OK;
+out:
   log_segment_unref(segment);
   return status;
 }
 
 static bool has_deletes(const log_segment *s) {
   size_t length = (size_t)atomic_load(&s->length);
-  return length > LOG_HEADER_SIZE && memmem(s->map, length, "\n# delete ", 10) != NULL;
+  if (length < LOG_HEADER_SIZE + 9) return false;
+  return memcmp(s->map + LOG_HEADER_SIZE, "# delete ", 9) == 0 || memmem(s->map, length, "\n# delete ", 10) != NULL;
 }
 
 toon_status compact_all(store_engine *engine, compact_request *request, toon_error *err) {
@@ -331,20 +358,33 @@ toon_status compact_all(store_engine *engine, compact_request *request, toon_err
   for (size_t i = 0; status == TOON_OK && (deletes || dead) && i < view->segment_count; i++) {
     log_segment *s = view->segments[i];
     /* A delete is only given up where nothing older is left; so if there is one, everything is rewritten, oldest first. */
-    if (!s || (!deletes && !dead_bytes(s))) continue;
+    if (!s || (!deletes && !dead_bytes(s)) || atomic_load(&s->length) == LOG_HEADER_SIZE) continue;
     log_segment_ref(s);
     work[count++] = s;
     p.total += atomic_load(&s->length);
   }
   view_unref(view);
   if (count && is_tail(engine, work[count - 1])) status = commit_roll(engine, err);
+  toon_status damage = TOON_OK;
+  toon_error what;
   for (size_t i = 0; i < count; i++) {
     if (status == TOON_OK) status = compact_segment(engine, work[i], &p, err);
+    if (status == TOON_ECORRUPT) { /* the segment stays; the others need not suffer for it */
+      atomic_store(&work[i]->damaged, true);
+      damage = status;
+      what = *err;
+      status = TOON_OK;
+    }
     log_segment_unref(work[i]);
     engine_release_retired(engine);
     compact_unlink_removed(engine, false);
   }
   toon_free(work);
   if (status == TOON_OK && request->progress) request->progress(request->ctx, 1.0);
-  return status == TOON_OK ? engine_checkpoint(engine, false, err) : status;
+  if (status == TOON_OK) status = engine_checkpoint(engine, false, err);
+  if (status == TOON_OK && damage != TOON_OK) {
+    *err = what;
+    status = damage;
+  }
+  return status;
 }

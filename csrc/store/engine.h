@@ -35,7 +35,7 @@ typedef struct store_tally {
 typedef struct store_position {
   uint32_t segment, crc;
   uint64_t position, sequence, next_row;
-  uint64_t overhead; /* of the segment, up to the position */
+  uint64_t overhead, deletes; /* of the segment, up to the position */
 } store_position;
 
 /* What recovery did, for stats(). */
@@ -93,6 +93,7 @@ typedef struct store_engine {
   toon_buf group;     /* text of the group being formed */
   index_insert *inserts;
   size_t insert_count, insert_cap;
+  uint64_t group_deletes; /* bytes of delete lines in the group that no insert stands for */
   size_t member_start; /* where in the group the text of the member being formed begins */
   struct commit_pending *pending;
   _Atomic bool manifest_clean;
@@ -129,6 +130,7 @@ typedef struct store_engine {
   log_segment **removed; /* compacted away, one reference each: unlinked when nobody else has one (background thread) */
   size_t removed_count, removed_cap;
   bool removed_unsynced;   /* unlinked, but the directory not synced since */
+  bool ghosts;             /* open could not unlink a replaced segment: deletes are kept while this engine lives */
   struct compact_request *compact_request; /* wake_lock: the one being asked for or worked on */
   uint64_t next_run_number; /* background thread, recovery, close */
   store_position frozen_at; /* end of the log that the frozen delta covers */
@@ -211,6 +213,8 @@ typedef struct compact_request {
 toon_status compact_if_due(store_engine *engine, bool *done, toon_error *err);
 /* Compact everything that holds dead rows or deletes. Background thread. */
 toon_status compact_all(store_engine *engine, compact_request *request, toon_error *err);
+/* A manifest that does not name the removed segments is on disk. */
+void compact_manifest_written(store_engine *engine);
 /* Unlink removed segments that nobody uses any more. With `all`: nobody is left (close). */
 void compact_unlink_removed(store_engine *engine, bool all);
 

@@ -17,11 +17,12 @@ toon_status manifest_print(const store_manifest *m, toon_buf *out) {
                            (unsigned long)m->replay_segment, (unsigned long long)m->replay_position,
                            (unsigned long long)m->replay_sequence, (unsigned long)m->replay_crc,
                            (unsigned long long)m->next_row));
-  TOON_TRY(toon_buf_printf(out, "segments[%zu]{id,bytes,crc,dead,overhead}:\n", m->segment_count));
+  TOON_TRY(toon_buf_printf(out, "segments[%zu]{id,bytes,crc,dead,overhead,deletes}:\n", m->segment_count));
   for (size_t i = 0; i < m->segment_count; i++)
-    TOON_TRY(toon_buf_printf(out, "  %lu,%llu,%lu,%llu,%llu\n", (unsigned long)m->segments[i].id,
+    TOON_TRY(toon_buf_printf(out, "  %lu,%llu,%lu,%llu,%llu,%llu\n", (unsigned long)m->segments[i].id,
                              (unsigned long long)m->segments[i].bytes, (unsigned long)m->segments[i].crc,
-                             (unsigned long long)m->segments[i].dead, (unsigned long long)m->segments[i].overhead));
+                             (unsigned long long)m->segments[i].dead, (unsigned long long)m->segments[i].overhead,
+                             (unsigned long long)m->segments[i].deletes));
   if (m->run_count) TOON_TRY(toon_buf_printf(out, "runs[%zu]{number,bytes}:\n", m->run_count));
   for (size_t i = 0; i < m->run_count; i++)
     TOON_TRY(toon_buf_printf(out, "  %llu,%llu\n", (unsigned long long)m->runs[i].number,
@@ -90,7 +91,7 @@ manifest_state manifest_parse(toon_slice text, store_manifest *manifest, bool *n
   m.replay_sequence = take_field(&r, "\n  sequence: ", UINT64_MAX);
   m.replay_crc = (uint32_t)take_field(&r, "\n  crc: ", UINT32_MAX);
   m.next_row = take_field(&r, "\n  nextRow: ", UINT64_MAX);
-  m.segment_count = take_count(&r, "\nsegments[", "]{id,bytes,crc,dead,overhead}:\n");
+  m.segment_count = take_count(&r, "\nsegments[", "]{id,bytes,crc,dead,overhead,deletes}:\n");
   m.segments = toon_calloc(m.segment_count, sizeof *m.segments);
   for (size_t i = 0; m.segments && i < m.segment_count && r.ok; i++) {
     manifest_segment *s = &m.segments[i];
@@ -99,6 +100,7 @@ manifest_state manifest_parse(toon_slice text, store_manifest *manifest, bool *n
     s->crc = (uint32_t)take_field(&r, ",", UINT32_MAX);
     s->dead = take_field(&r, ",", UINT64_MAX);
     s->overhead = take_field(&r, ",", UINT32_MAX);
+    s->deletes = take_field(&r, ",", UINT32_MAX);
     take_text(&r, "\n");
     if (i && s->id <= s[-1].id) r.ok = false;
   }

@@ -11,16 +11,16 @@
  *       sequence: 42
  *       crc: 2660137324
  *       nextRow: 18
- *     segments[2]{id,bytes,crc,dead,overhead}:
- *       0,67108864,1234567890,0,1700
- *       1,1234,2660137324,12,61
+ *     segments[2]{id,bytes,crc,dead,overhead,deletes}:
+ *       0,67108864,1234567890,0,1700,0
+ *       1,1234,2660137324,12,61,11
  *     runs[1]{number,bytes}:
  *       3,409600
  *     # crc 9f8e7d6c
  *
  * replay: the end of the last group that the runs cover; crc is that of its frame. segments: all of the log up to there, each
- * with its bytes (all on disk), the CRC of its last frame, bytes of rows known to be dead, and bytes that are no rows (header
- * and frames). clean: the log ends there. */
+ * with its bytes (all on disk), the CRC of its last frame, bytes of rows known to be dead, bytes that are no rows (header
+ * and frames), and bytes of delete lines. clean: the log ends there. */
 #ifndef TOON_STORE_MANIFEST_H
 #define TOON_STORE_MANIFEST_H
 
@@ -31,7 +31,7 @@
 
 typedef struct manifest_segment {
   uint32_t id, crc;
-  uint64_t bytes, dead, overhead;
+  uint64_t bytes, dead, overhead, deletes;
 } manifest_segment;
 
 typedef struct manifest_run {

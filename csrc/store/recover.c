@@ -138,14 +138,18 @@ static toon_status check_recorded_end(recovery *r, uint32_t id, uint64_t positio
 /* Hold the segments against the manifest. */
 static toon_status check_manifest(recovery *r, toon_error *err) {
   const store_manifest *m = &r->manifest;
+  for (size_t i = 0; i < m->segment_count; i++) { /* all of them, before anything can be found wrong */
+    found_segment *f = find_segment(r, m->segments[i].id);
+    if (f) f->listed = true;
+  }
   for (size_t i = 0; i < m->segment_count; i++) {
     const manifest_segment *s = &m->segments[i];
     found_segment *f = find_segment(r, s->id);
     if (!f) return corrupt(r, s->id, 0, err, "a segment of the log is missing");
-    f->listed = true;
     f->must_reach = s->bytes;
     f->dead = s->dead;
     f->overhead = s->overhead;
+    f->deletes = s->deletes;
     f->last_crc = s->crc;
     if (s->bytes < LOG_HEADER_SIZE || f->file_size < s->bytes)
       return corrupt(r, s->id, f->file_size, err, "the segment is shorter than the manifest records");
@@ -292,6 +296,7 @@ static toon_status open_segments(recovery *r, toon_error *err) {
     if (f->listed && !r->rebuild) {
       atomic_store(&f->segment->dead, f->dead);
       atomic_store(&f->segment->overhead, f->overhead);
+      atomic_store(&f->segment->deletes, f->deletes);
     }
   }
   return TOON_OK;
@@ -453,14 +458,18 @@ static void remove_replaced_segments(recovery *r) {
   size_t kept = 0;
   for (size_t i = 0; i < r->found_count; i++) {
     found_segment *f = &r->found[i];
-    bool replaced = r->state == MANIFEST_SOUND && !r->rebuild && !f->listed && f->id < r->manifest.replay_segment;
+    bool replaced = r->state == MANIFEST_SOUND && !f->listed && f->id < r->manifest.replay_segment;
     if (!replaced) {
       r->found[kept++] = *f;
       continue;
     }
     toon_buf path = {0};
-    if (!r->engine->options.read_only && log_segment_path(r->engine->directory, f->id, &path) == TOON_OK)
-      r->engine->vfs->unlink(r->engine->vfs, (char *)path.ptr);
+    if (!r->engine->options.read_only) {
+      r->engine->removed_unsynced = true;
+      if (log_segment_path(r->engine->directory, f->id, &path) != TOON_OK ||
+          r->engine->vfs->unlink(r->engine->vfs, (char *)path.ptr))
+        r->engine->ghosts = true;
+    }
     toon_buf_free(&path);
   }
   r->found_count = kept;
@@ -525,7 +534,8 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   if (r->state == MANIFEST_SOUND && !r->rebuild) {
     engine->replay = (store_position){r->manifest.replay_segment, r->manifest.replay_crc, r->manifest.replay_position,
                                       r->manifest.replay_sequence, r->manifest.next_row,
-                                      r->manifest.segments[r->manifest.segment_count - 1].overhead};
+                                      r->manifest.segments[r->manifest.segment_count - 1].overhead,
+                                      r->manifest.segments[r->manifest.segment_count - 1].deletes};
     engine->sequence = r->manifest.replay_sequence;
     engine->next_row = r->manifest.next_row;
     engine->tail_crc = r->manifest.replay_crc;

@@ -10,7 +10,7 @@ typedef struct found_segment {
   bool own;            /* has been replaced by a copy of our own */
   uint64_t file_size;
   uint64_t must_reach; /* the manifest knows bytes up to here to be on disk */
-  uint64_t dead, overhead;
+  uint64_t dead, overhead, deletes;
   log_segment *segment; /* one reference; NULL while a read-only store has only read it */
   toon_buf copy;        /* read-only: its content */
   toon_slice bytes;     /* its content, mapped or copied */

@@ -56,6 +56,8 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
   }
   index_delta_insert(view->deltas[0], engine->inserts, engine->insert_count);
   for (size_t i = 0; i < engine->insert_count; i++) {
+    if (engine->inserts[i].entry.kind == INDEX_DELETE && f->segment)
+      atomic_fetch_add_explicit(&f->segment->deletes, engine->inserts[i].entry.length, memory_order_relaxed);
     const index_version *old = engine->inserts[i].replaced;
     log_segment *segment = old && old->entry.kind == INDEX_PUT ? view_segment(view, old->entry.segment) : NULL;
     if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);

@@ -447,7 +447,6 @@ TEST(any_call_may_fail_around_a_compaction) {
 
 /* ---------------------------------------------------------------- single sequences */
 
-#if 0 /* BUG: compact_all: commit_roll leaves a tail that is a bare header alone, so the growing tail itself is compacted and rows moved into it go */
 static _Atomic int fault_on;
 static int log_only_fails_after_header(void *ctx, const char *call, const char *path) {
   static _Atomic int headers;
@@ -513,9 +512,7 @@ TEST(compacting_with_a_bare_tail_loses_nothing) {
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
 }
-#endif
 
-#if 0 /* BUG: compact.c choose: frames are not dead, so 30 % is never reached with small rows */
 /* A counter, written one commit at a time: 12 bytes of row and 30 to 50 of frame each. */
 TEST(small_rows_overwritten_one_by_one_do_not_fill_the_disk) {
   os_memfs *fs = os_memfs_new();
@@ -527,14 +524,12 @@ TEST(small_rows_overwritten_one_by_one_do_not_fill_the_disk) {
     CHECK_EQ(put(db, "c", text), TOON_OK);
   }
   for (int i = 0; i < 3; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  fprintf(stderr, "counter: %d segments\n", (int)stat_of(db, "segments"));
+  for (int i = 0; i < 300 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
   CHECK(stat_of(db, "segments") <= 6);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
 }
-#endif
 
-#if 0 /* BUG: compact.c choose: delete lines are live for ever, nothing is compacted on their account */
 /* A queue of small jobs: each put, then deleted. Nothing is left, yet the delete lines count as live. */
 TEST(a_queue_of_small_rows_does_not_fill_the_disk) {
   os_memfs *fs = os_memfs_new();
@@ -547,14 +542,12 @@ TEST(a_queue_of_small_rows_does_not_fill_the_disk) {
     CHECK_EQ(del(db, key), TOON_OK);
   }
   for (int i = 0; i < 3; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  fprintf(stderr, "queue: %d segments, live bytes %d\n", (int)stat_of(db, "segments"), (int)stat_of(db, "liveBytes"));
+  for (int i = 0; i < 300 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
   CHECK(stat_of(db, "segments") <= 6);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
 }
-#endif
 
-#if 0 /* BUG: background_main does not wait while engine->retired is set, though retiring holds it up */
 /* Somebody holds a row while views come and go: the background thread waits for it without burning a core. */
 TEST(a_held_row_does_not_keep_a_core_busy) {
   os_memfs *fs = os_memfs_new();
@@ -580,9 +573,8 @@ TEST(a_held_row_does_not_keep_a_core_busy) {
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
 }
-#endif
 
-#if 0 /* BUG: a delete is carried again by every attempt, its copies count as live */
+#if 0 /* KNOWN, costs space until the next compaction: a delete is carried again by every attempt, its copies count as live */
 static bool give_up(void *ctx, double done) {
   (void)ctx, (void)done;
   return false;
@@ -618,7 +610,6 @@ TEST(compactions_that_are_ended_early_do_not_pile_up_deletes) {
 }
 #endif
 
-#if 0 /* BUG: remove_segment: after a failed manifest only another removal marks the segment for unlinking, not the manifest that comes next */
 static int visit_segment(void *ctx, const char *name) {
   size_t n = strlen(name);
   *(int *)ctx += strncmp(name, "db.", 3) == 0 && n > 5 && strcmp(name + n - 5, ".toon") == 0;
@@ -661,9 +652,7 @@ TEST(a_failed_manifest_leaves_no_file_behind) {
   CHECK(hit > 3);
   CHECK_EQ(left, 0);
 }
-#endif
 
-#if 0 /* BUG: compact_all ends at the first damaged segment */
 /* One damaged row keeps its segment; the others are compacted all the same, each time somebody asks. */
 TEST(a_damaged_row_keeps_only_its_own_segment) {
   os_memfs *fs = os_memfs_new();
@@ -699,9 +688,7 @@ TEST(a_damaged_row_keeps_only_its_own_segment) {
   toon_close(db, &err);
   os_memfs_free(fs);
 }
-#endif
 
-#if 0 /* BUG: a failed unlink is taken for done; and repair: true replays segments the manifest has replaced */
 static int no_unlink(void *ctx, const char *call, const char *path) {
   (void)ctx;
   return strcmp(call, "unlink") == 0 && strcmp(path, "/d/db.toon") == 0 ? EIO : 0;
@@ -732,7 +719,6 @@ TEST(a_segment_that_cannot_be_unlinked_brings_no_deleted_row_back) {
     os_memfs_free(fs);
   }
 }
-#endif
 
 /* Readers open the store beside a writer that compacts all the time. */
 typedef struct busy {

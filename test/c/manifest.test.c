@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "store/manifest.h"
 
-static manifest_segment segments[] = {{0, 1, 67108864, 5, 16}, {3, 4294967295u, 1234, 0, 99}};
+static manifest_segment segments[] = {{0, 1, 67108864, 5, 16, 3}, {3, 4294967295u, 1234, 0, 99, 7}};
 static manifest_run runs[] = {{7, 4096}, {2, 409600}};
 static store_manifest sample(void) {
   return (store_manifest){.store_id = 3735928559u, .clean = true, .replay_segment = 3, .replay_crc = 4294967295u,
@@ -21,7 +21,7 @@ TEST(what_is_printed_can_be_parsed) {
     REQUIRE(manifest_parse(toon_buf_slice(&text), &back, &newer) == MANIFEST_SOUND);
     CHECK(back.store_id == m.store_id && back.clean && back.replay_position == 1234 && back.replay_sequence == 42 &&
           back.next_row == 18 && back.replay_crc == m.replay_crc && back.segment_count == 2 && back.run_count == m.run_count);
-    CHECK(back.segments[1].id == 3 && back.segments[0].dead == 5 && back.segments[1].overhead == 99 && back.segments[1].crc == 4294967295u);
+    CHECK(back.segments[1].id == 3 && back.segments[0].dead == 5 && back.segments[1].overhead == 99 && back.segments[1].deletes == 7 && back.segments[1].crc == 4294967295u);
     if (with_runs) CHECK(back.runs[1].number == 2 && back.runs[1].bytes == 409600);
     manifest_free(&back);
     toon_buf_free(&text);
