@@ -82,7 +82,7 @@ typedef enum toon_input {
 enum { TOON_IF_ABSENT = 1, TOON_IF_PRESENT = 2, TOON_IF_VERSION = 4 };
 
 typedef struct toon_put_options {
-  int64_t expires_at; /* ms since 1970, up to 2^53 - 1; 0: the store's ttl_ms if there is one, else never */
+  int64_t expires_at;  /* ms since 1970, up to 2^53 - 1; 0: the store's ttl_ms if there is one, else never */
   uint32_t conditions; /* TOON_IF_*; a condition that does not hold makes the member's value 0 and writes nothing */
   uint64_t version;    /* with TOON_IF_VERSION: the sequence the row must have; 0 = must be absent */
 } toon_put_options;
@@ -151,7 +151,7 @@ toon_status toon_batch_result(const toon_batch *batch, size_t i, uint64_t *value
 /* A row as read. `field` is its field text (see toon/toon.h) inside the mapped log: borrowed until toon_row_release. */
 typedef struct toon_row {
   toon_slice field;
-  uint8_t flags; /* toon_kind | TOON_TEXT_ASCII | TOON_TEXT_PLAIN */
+  uint8_t flags;      /* toon_kind | TOON_TEXT_ASCII | TOON_TEXT_PLAIN */
   uint64_t version;   /* sequence of the commit that wrote it */
   int64_t expires_at; /* ms since 1970, 0 = never */
   uintptr_t pin[2];   /* the engine's */

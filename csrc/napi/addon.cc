@@ -60,7 +60,5 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 } // namespace
 } // namespace toonstore
 
-static Napi::Object toonstore_init(Napi::Env env, Napi::Object exports) {
-  return toonstore::init(env, exports);
-}
+static Napi::Object toonstore_init(Napi::Env env, Napi::Object exports) { return toonstore::init(env, exports); }
 NODE_API_MODULE(toonstore, toonstore_init)

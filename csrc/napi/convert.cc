@@ -19,8 +19,7 @@ bool byte_array(Env *e, napi_value value, toon_slice *out) {
   napi_typedarray_type type;
   size_t length;
   void *data;
-  if (napi_get_typedarray_info(e->env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
-    return false;
+  if (napi_get_typedarray_info(e->env, value, &type, &length, &data, nullptr, nullptr) != napi_ok) return false;
   if (type != napi_uint8_array) return false;
   *out = toon_slice_of(data, length);
   return true;
@@ -112,12 +111,11 @@ bool read_key(Env *e, napi_value value, toon_key *out) {
   size_t n;
   toon_slice bytes;
   double id;
-  napi_status status = napi_get_value_string_utf16(e->env, value, reinterpret_cast<char16_t *>(e->key_units),
-                                                   TOON_KEY_MAX + 2, &n);
+  napi_status status =
+      napi_get_value_string_utf16(e->env, value, reinterpret_cast<char16_t *>(e->key_units), TOON_KEY_MAX + 2, &n);
   if (status == napi_ok) {
     /* No unit takes less than a byte. */
-    size_t len =
-        n > TOON_KEY_MAX ? TOON_KEY_MAX + 1 : toon_utf16_to_utf8(e->key_units, n, e->key_bytes, nullptr);
+    size_t len = n > TOON_KEY_MAX ? TOON_KEY_MAX + 1 : toon_utf16_to_utf8(e->key_units, n, e->key_bytes, nullptr);
     if (len <= TOON_KEY_MAX) {
       *out = toon_user_key(e->key_bytes, len);
       return true;
@@ -188,13 +186,11 @@ toon_status make_string(Env *e, toon_slice text, bool ascii, napi_value *out, to
   if (ascii || toon_is_ascii(text.ptr, text.len)) {
     status = napi_create_string_latin1(e->env, reinterpret_cast<const char *>(text.ptr), text.len, out);
   } else {
-    if (toon_buf_reserve(&e->units, 2 * text.len + 16) != TOON_OK)
-      return toon_fail(err, TOON_ENOMEM, nullptr);
+    if (toon_buf_reserve(&e->units, 2 * text.len + 16) != TOON_OK) return toon_fail(err, TOON_ENOMEM, nullptr);
     size_t n = toon_utf8_to_utf16(text.ptr, text.len, reinterpret_cast<uint16_t *>(e->units.ptr));
     status = napi_create_string_utf16(e->env, reinterpret_cast<char16_t *>(e->units.ptr), n, out);
   }
-  return status == napi_ok ? TOON_OK
-                           : toon_fail(err, TOON_ENOMEM, "the text is too long for a JavaScript string");
+  return status == napi_ok ? TOON_OK : toon_fail(err, TOON_ENOMEM, "the text is too long for a JavaScript string");
 }
 
 /* Whoever got bytes from the slab can reach its ArrayBuffer and detach it. */
@@ -226,8 +222,7 @@ static toon_status make_text(Env *e, toon_slice field, uint8_t flags, napi_value
   return make_string(e, toon_buf_slice(&e->text), flags & TOON_TEXT_ASCII, out, err);
 }
 
-static toon_status make_raw(Env *e, toon_slice field, uint8_t flags, napi_value *out, uint8_t *kind,
-                            toon_error *err) {
+static toon_status make_raw(Env *e, toon_slice field, uint8_t flags, napi_value *out, uint8_t *kind, toon_error *err) {
   e->text.len = 0;
   switch (flags & 7) {
   case TOON_BYTES: TOON_TRY(toon_field_to_bytes(field, &e->text, err)); break;

@@ -102,8 +102,7 @@ napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
   cursor->want = c.integer(7);
   toon_error err;
   cursor->snapshot = from.snapshot;
-  if (!cursor->snapshot && toon_snapshot_open(store->db, &cursor->snapshot, &err) != TOON_OK)
-    return fail(c.e, &err);
+  if (!cursor->snapshot && toon_snapshot_open(store->db, &cursor->snapshot, &err) != TOON_OK) return fail(c.e, &err);
   cursor->handle = c.e->cursors.add(cursor.get());
   if (!cursor->handle) {
     if (!from.held) toon_snapshot_close(cursor->snapshot);
@@ -164,8 +163,7 @@ namespace {
 
 /* Rows of a cursor copied on the threadpool. */
 struct Chunk : Job {
-  Chunk(Env *env, Cursor *c, int32_t callback, size_t count)
-      : Job(env), cursor(c), id(callback), rows(count) {
+  Chunk(Env *env, Cursor *c, int32_t callback, size_t count) : Job(env), cursor(c), id(callback), rows(count) {
     store = cursor->store;
     cursor->busy = true;
     store_hold(store);

@@ -118,8 +118,7 @@ napi_value env_function(Env *e, napi_ref ref) {
 void env_call(Env *e, napi_ref function, size_t argc, napi_value *argv) {
   napi_value self, error;
   if (napi_get_undefined(e->env, &self) != napi_ok) return;
-  if (napi_call_function(e->env, self, env_function(e, function), argc, argv, nullptr) !=
-      napi_pending_exception)
+  if (napi_call_function(e->env, self, env_function(e, function), argc, argv, nullptr) != napi_pending_exception)
     return;
   if (napi_get_and_clear_last_exception(e->env, &error) == napi_ok) napi_fatal_exception(e->env, error);
 }

@@ -157,8 +157,7 @@ struct Env {
   uint32_t forks; /* of the process when the Env was made */
   Shared *shared;
   napi_ref shared_ref = nullptr, slab_ref = nullptr;
-  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr,
-           on_chunk = nullptr;
+  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr, on_chunk = nullptr;
   uint8_t *slab = nullptr;
   size_t slab_size = 0, slab_used = 0;
   Table<Store> stores;

@@ -68,9 +68,7 @@ struct Moment {
   ~Moment() {
     if (snapshot && !from.snapshot) toon_snapshot_close(snapshot);
   }
-  toon_status open(toon_error *err) {
-    return snapshot ? TOON_OK : toon_snapshot_open(from.store->db, &snapshot, err);
-  }
+  toon_status open(toon_error *err) { return snapshot ? TOON_OK : toon_snapshot_open(from.store->db, &snapshot, err); }
   const Source &from;
   toon_snapshot *snapshot;
 };
@@ -124,8 +122,7 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   c.e->keys.len = 0;
   for (size_t i = 0; i < count; i++) {
     if (!read_key(c.e, c[i + 2], &keys[i])) return nullptr;
-    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK)
-      return fail(c.e, TOON_ENOMEM, nullptr);
+    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK) return fail(c.e, TOON_ENOMEM, nullptr);
   }
   size_t at = 0;
   for (size_t i = 0; i < count; i++) {
@@ -222,8 +219,8 @@ struct Reads : Job {
         continue;
       }
       if (status == TOON_OK)
-        status = make_value(e, toon_slice_of(bytes.ptr + read.field_at, read.field_len), read.flags,
-                            MODE_VALUE, value, kind, &err);
+        status = make_value(e, toon_slice_of(bytes.ptr + read.field_at, read.field_len), read.flags, MODE_VALUE, value,
+                            kind, &err);
       else if (read.err)
         err = *read.err;
       else

@@ -134,8 +134,7 @@ struct Compact : Task {
   napi_threadsafe_function notify = nullptr;
 };
 
-napi_value upkeep(napi_env env, napi_callback_info info, toon_status (*f)(toon_db *, toon_error *),
-                  const char *name) {
+napi_value upkeep(napi_env env, napi_callback_info info, toon_status (*f)(toon_db *, toon_error *), const char *name) {
   Call<1> c(env, info);
   Store *store = store_of(c.e, c[0]);
   if (!store) return nullptr;
@@ -176,8 +175,7 @@ napi_value js_storeOpen(napi_env env, napi_callback_info info) {
   Napi::Object given(env, c[0]);
   auto number = [&](const char *name) { return given.Get(name).As<Napi::Number>().Int64Value(); };
   auto flag = [&](const char *name) { return given.Get(name).As<Napi::Boolean>().Value(); };
-  if (env_forked(c.e))
-    return fail(c.e, TOON_ECLOSED, "this process was forked from the one that loaded toonstore");
+  if (env_forked(c.e)) return fail(c.e, TOON_ECLOSED, "this process was forked from the one that loaded toonstore");
   Open *task = new (std::nothrow) Open(c.e);
   if (!task) return fail(c.e, TOON_ENOMEM, nullptr);
   task->path = given.Get("path").As<Napi::String>().Utf8Value();

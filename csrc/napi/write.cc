@@ -83,8 +83,7 @@ napi_value js_arenaPut(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value))
-    return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
   if (toon_batch_put(arena->batch, key, input, value, nullptr, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
 }
@@ -109,8 +108,7 @@ napi_value js_arenaPutWith(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value))
-    return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
   toon_put_options options = put_options(arena->store, c.e, c.argv + 4);
   if (toon_batch_put(arena->batch, key, input, value, &options, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);

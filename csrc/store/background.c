@@ -40,7 +40,8 @@ void background_slice(store_engine *engine) {
   toon_error err;
   bool poisoned = atomic_load(&engine->poisoned) != TOON_OK;
   engine->last_sync_ns = engine_now_ns(engine);
-  if (engine_sync(engine, &err) != TOON_OK && !poisoned) note_failure(engine, &err); /* the next write fails with it too */
+  if (engine_sync(engine, &err) != TOON_OK && !poisoned)
+    note_failure(engine, &err); /* the next write fails with it too */
 }
 
 static void note_checkpoint(store_engine *engine, toon_status status, const toon_error *err) {

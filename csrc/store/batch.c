@@ -121,7 +121,8 @@ void toon_batch_abandon(toon_batch *batch) {
 
 static toon_status check_key(toon_key key, toon_error *err) {
   if (key.len > TOON_KEY_MAX)
-    return toon_fail(err, TOON_EKEYTOOBIG, "the key has %lu bytes; at most %d are allowed", (unsigned long)key.len, TOON_KEY_MAX);
+    return toon_fail(err, TOON_EKEYTOOBIG, "the key has %lu bytes; at most %d are allowed", (unsigned long)key.len,
+                     TOON_KEY_MAX);
   if (key.space >= TOON_SPACES || (key.space == TOON_SPACE_ROW && key.len != 8))
     return toon_fail(err, TOON_EINVAL, "the key is not of a known key space");
   if (key.space == TOON_SPACE_ROW && toon_row_id(key) > TOON_ROW_MAX)
@@ -147,8 +148,10 @@ static toon_status copy_value(toon_batch *batch, toon_input input, toon_slice va
     size_t units = value.len / 2;
     if (units > max) return too_big(batch, units, err);
     if (toon_buf_reserve(&batch->arena, 3 * units) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
-    *len = toon_utf16_to_utf8((const uint16_t *)(const void *)value.ptr, units, batch->arena.ptr + batch->arena.len, NULL);
-    if (*len == SIZE_MAX) return toon_fail(err, TOON_EINVAL, "the string has a lone surrogate; it is not valid Unicode");
+    *len =
+        toon_utf16_to_utf8((const uint16_t *)(const void *)value.ptr, units, batch->arena.ptr + batch->arena.len, NULL);
+    if (*len == SIZE_MAX)
+      return toon_fail(err, TOON_EINVAL, "the string has a lone surrogate; it is not valid Unicode");
     if (*len > max) return too_big(batch, *len, err);
     batch->arena.len += *len;
     return TOON_OK;
@@ -223,7 +226,8 @@ static toon_status add_key(toon_batch *batch, batch_kind kind, toon_key key, int
     batch->arena.len = start;
     return status;
   }
-  *op = (batch_op){.kind = (uint8_t)kind, .space = key.space, .key_len = key.len, .key = start, .expires_at = expires_at};
+  *op =
+      (batch_op){.kind = (uint8_t)kind, .space = key.space, .key_len = key.len, .key = start, .expires_at = expires_at};
   return TOON_OK;
 }
 

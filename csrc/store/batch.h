@@ -20,7 +20,7 @@ typedef struct batch_op {
   size_t key, value, value_len; /* offsets in the arena */
   int64_t expires_at;           /* 0: never */
   uint64_t version;
-  toon_range *range;            /* BATCH_CLEAR, BATCH_EXPECT_RANGE: owned, slices owned too */
+  toon_range *range; /* BATCH_CLEAR, BATCH_EXPECT_RANGE: owned, slices owned too */
 } batch_op;
 
 typedef struct batch_member {
@@ -28,7 +28,7 @@ typedef struct batch_member {
   toon_status status;
   uint64_t value;
   const toon_snapshot *snapshot; /* borrowed; NULL: no conflicts are looked for */
-  toon_error *error; /* owned; NULL unless it failed */
+  toon_error *error;             /* owned; NULL unless it failed */
 } batch_member;
 
 struct toon_batch {
@@ -40,7 +40,7 @@ struct toon_batch {
   batch_member *members;
   size_t member_count, member_cap;
   bool open, submitted, done; /* open: between begin and end; done is guarded by the queue lock */
-  size_t next_member; /* where the next leader goes on */
+  size_t next_member;         /* where the next leader goes on */
   toon_done_fn done_fn;
   void *done_ctx;
 };
@@ -77,7 +77,8 @@ void batch_destroy(toon_batch *batch);
 
 /* range.c: the bounds of a range as keys, prefix folded in. The slices of `bounds` borrow from range and *successor
  * (scratch for the end of a prefix). *empty: nothing can be in it. */
-toon_status range_bounds(const toon_range *range, toon_buf *successor, index_bounds *bounds, bool *empty, toon_error *err);
+toon_status range_bounds(const toon_range *range, toon_buf *successor, index_bounds *bounds, bool *empty,
+                         toon_error *err);
 /* A copy that owns its slices; free with toon_free. */
 toon_range *range_copy(const toon_range *range);
 

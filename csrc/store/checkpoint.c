@@ -4,8 +4,8 @@
 #include "store/engine.h"
 #include "base/alloc.h"
 
-#define TIER_RUNS 4  /* this many runs of a size are merged */
-#define MAX_RUNS 12  /* beyond this, whatever their sizes */
+#define TIER_RUNS 4 /* this many runs of a size are merged */
+#define MAX_RUNS 12 /* beyond this, whatever their sizes */
 
 bool engine_delta_full(store_engine *engine) {
   store_view *view = engine_view(engine);
@@ -31,7 +31,8 @@ toon_status engine_sync(store_engine *engine, toon_error *err) {
     if (status == TOON_OK) {
       atomic_fetch_add_explicit(&engine->stats.syncs, 1, memory_order_relaxed);
       uint64_t synced = atomic_load(&engine->synced);
-      while (synced < sequence && !atomic_compare_exchange_weak(&engine->synced, &synced, sequence)) {}
+      while (synced < sequence && !atomic_compare_exchange_weak(&engine->synced, &synced, sequence)) {
+      }
     }
   }
   log_segment_unref(tail);
@@ -68,13 +69,12 @@ static toon_status write_manifest(store_engine *engine, const store_view *view, 
     if (!s || s->id > at->segment) continue;
     uint64_t dead = atomic_load(&s->dead) + (with_frozen ? atomic_load(&s->dead_frozen) : 0);
     bool last = s->id == at->segment;
-    m.segments[m.segment_count++] =
-        (manifest_segment){.id = s->id,
-                           .crc = last ? at->crc : s->last_crc,
-                           .bytes = last ? at->position : atomic_load(&s->length),
-                           .dead = dead,
-                           .overhead = last ? at->overhead : atomic_load(&s->overhead),
-                           .deletes = last ? at->deletes : atomic_load(&s->deletes)};
+    m.segments[m.segment_count++] = (manifest_segment){.id = s->id,
+                                                       .crc = last ? at->crc : s->last_crc,
+                                                       .bytes = last ? at->position : atomic_load(&s->length),
+                                                       .dead = dead,
+                                                       .overhead = last ? at->overhead : atomic_load(&s->overhead),
+                                                       .deletes = last ? at->deletes : atomic_load(&s->deletes)};
   }
   for (size_t i = 0; i < run_count; i++) {
     const index_run_info *info = index_run_get_info(runs[i]->run);
@@ -188,8 +188,12 @@ static toon_status freeze(store_engine *engine, toon_error *err) {
     engine->tallies[1] = engine->tallies[0];
     engine->tallies[0] = (store_tally){0};
     engine_swap_view(engine, view);
-    engine->frozen_at = (store_position){engine->tail->id, engine->tail_crc, atomic_load(&engine->tail->length),
-                                         engine->sequence, engine->next_row, atomic_load(&engine->tail->overhead),
+    engine->frozen_at = (store_position){engine->tail->id,
+                                         engine->tail_crc,
+                                         atomic_load(&engine->tail->length),
+                                         engine->sequence,
+                                         engine->next_row,
+                                         atomic_load(&engine->tail->overhead),
                                          atomic_load(&engine->tail->deletes)};
     engine->bytes_since_freeze = 0;
   }

@@ -18,7 +18,7 @@
 /* Keys of the group being formed, so that members see each other: a hash over engine->inserts, filled when first asked.
  * A member that fails is taken out again, newest first, which keeps linear probing intact. */
 typedef struct commit_pending {
-  uint32_t *slots; /* index of an insert + 1; 0 free */
+  uint32_t *slots;  /* index of an insert + 1; 0 free */
   uint32_t *before; /* per insert: the earlier insert of the same key + 1 */
   size_t slot_count, before_cap, indexed;
 } commit_pending;
@@ -94,8 +94,8 @@ toon_status commit_pending_find(store_engine *engine, toon_key key, uint64_t has
 typedef struct group_state {
   store_view *view;
   int64_t now;
-  uint64_t live; /* upper bound of the store's live bytes before the group */
-  bool resolved; /* live has been made exact for this group */
+  uint64_t live;   /* upper bound of the store's live bytes before the group */
+  bool resolved;   /* live has been made exact for this group */
   size_t credited; /* inserts whose predecessors are in `credit`: bytes that the group will make dead */
   uint64_t credit;
 } group_state;
@@ -119,7 +119,8 @@ static toon_status find_state(store_engine *engine, const group_state *g, toon_k
   return TOON_OK;
 }
 
-static toon_status add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry, toon_error *err) {
+static toon_status add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
+                              toon_error *err) {
   if (engine->insert_count == engine->insert_cap) {
     size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
     index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
@@ -141,8 +142,8 @@ static toon_status add_delete(store_engine *engine, toon_key key, uint64_t hash,
   return add_insert(engine, key, hash, &entry, err);
 }
 
-static toon_status add_put(store_engine *engine, const toon_batch *batch, const batch_op *op, toon_key key, uint64_t hash,
-                           toon_error *err) {
+static toon_status add_put(store_engine *engine, const toon_batch *batch, const batch_op *op, toon_key key,
+                           uint64_t hash, toon_error *err) {
   toon_buf *group = &engine->group;
   size_t start = group->len;
   uint8_t flags = 0;
@@ -379,7 +380,8 @@ static toon_status roll(store_engine *engine, size_t need, toon_error *err) {
   atomic_store(&engine->synced, engine->sequence);
   uint64_t room = LOG_HEADER_SIZE + (uint64_t)need;
   if (room < engine->options.segment_size) room = engine->options.segment_size;
-  TOON_TRY(log_segment_create(engine->vfs, engine->directory, old->id + 1, engine->store_id, (size_t)room, &fresh, err));
+  TOON_TRY(
+      log_segment_create(engine->vfs, engine->directory, old->id + 1, engine->store_id, (size_t)room, &fresh, err));
   e = engine->vfs->sync(engine->vfs, fresh->file);
   if (!e) e = engine->vfs->dirsync(engine->vfs, engine->directory);
   if (e) {
@@ -458,9 +460,8 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   if (status == TOON_OK) status = engine_withdraw_clean(engine, err);
   if (status != TOON_OK) return status;
 
-  log_frame frame = {.sequence = engine->sequence + 1,
-                     .next_row = engine->next_row,
-                     .synced = atomic_load(&engine->synced)};
+  log_frame frame = {
+      .sequence = engine->sequence + 1, .next_row = engine->next_row, .synced = atomic_load(&engine->synced)};
   size_t text = group->len, whole = text + LOG_FRAME_MAX;
   uint64_t used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
   if (used + whole > engine->options.segment_size && used > LOG_HEADER_SIZE) {

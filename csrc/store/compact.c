@@ -17,7 +17,7 @@
 
 #define SLICE_BYTES (16u << 20) /* of a segment's text at a time: bounds memory, and within it rows come in key order */
 #define GROUP_BYTES (1u << 20)
-#define FLOOR_BYTES (4u << 20)  /* dead bytes below which nothing is compacted by itself */
+#define FLOOR_BYTES (4u << 20) /* dead bytes below which nothing is compacted by itself */
 
 typedef struct candidate {
   toon_key key; /* ptr is an offset until all keys of the slice are collected */
@@ -105,7 +105,8 @@ static toon_status add_move(store_engine *engine, const log_segment *segment, co
   const uint8_t *text = segment->map + row->position;
   if (!row->is_delete && toon_crc32c(0, text, entry->length) != entry->crc) {
     atomic_fetch_add_explicit(&engine->stats.damaged_rows, 1, memory_order_relaxed);
-    return toon_fail_at(err, TOON_ECORRUPT, segment->path, row->position, "a row is damaged; its segment is not compacted");
+    return toon_fail_at(err, TOON_ECORRUPT, segment->path, row->position,
+                        "a row is damaged; its segment is not compacted");
   }
   size_t start = group->len;
   if (toon_buf_append(group, text, row->length) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
@@ -143,7 +144,8 @@ static toon_status move_group(store_engine *engine, const log_segment *segment, 
     bool current;
     if (engine->group.len && engine->group.len + row->length > limit) break;
     /* Of several deletes of one key the last stands for all. */
-    if (row->is_delete && *at + 1 < s->count && s->rows[*at + 1].is_delete && toon_key_eq(row->key, s->rows[*at + 1].key))
+    if (row->is_delete && *at + 1 < s->count && s->rows[*at + 1].is_delete &&
+        toon_key_eq(row->key, s->rows[*at + 1].key))
       continue;
     TOON_GOTO(is_current(view, segment, row, &entry, &current, err));
     if (current) TOON_GOTO(add_move(engine, segment, row, &entry, err));
@@ -283,7 +285,8 @@ static uint64_t dead_bytes(log_segment *s) {
  * first: there deletes end. */
 static log_segment *choose(store_engine *engine) {
   store_view *view = engine_view(engine);
-  uint64_t bytes = 0, dead = 0, deletes = 0, floor = engine->options.segment_size < FLOOR_BYTES ? engine->options.segment_size : FLOOR_BYTES;
+  uint64_t bytes = 0, dead = 0, deletes = 0,
+           floor = engine->options.segment_size < FLOOR_BYTES ? engine->options.segment_size : FLOOR_BYTES;
   log_segment *best = NULL, *oldest = NULL;
   double best_share = 0;
   for (size_t i = 0; i < view->segment_count; i++) {

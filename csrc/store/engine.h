@@ -28,7 +28,7 @@
 /* How far a delta has been resolved against the levels below it: which of its keys exist there, and which of their bytes
  * it makes dead (counted in the segments). */
 typedef struct store_tally {
-  const index_node *last;     /* nodes up to this one are resolved */
+  const index_node *last;       /* nodes up to this one are resolved */
   int64_t existed[TOON_SPACES]; /* resolved keys that have a put below */
 } store_tally;
 
@@ -47,9 +47,8 @@ typedef struct store_recovery {
 } store_recovery;
 
 typedef struct store_stats {
-  _Atomic uint64_t commits, members, rows_written, bytes_written, syncs, checkpoints, checkpoint_failures, merges, rolls,
-      compactions, rows_moved,
-      stalls, stall_us, reads, damaged_rows;
+  _Atomic uint64_t commits, members, rows_written, bytes_written, syncs, checkpoints, checkpoint_failures, merges,
+      rolls, compactions, rows_moved, stalls, stall_us, reads, damaged_rows;
 } store_stats;
 
 typedef enum engine_state { ENGINE_OPENING, ENGINE_OPEN, ENGINE_CLOSING } engine_state;
@@ -75,7 +74,7 @@ typedef struct store_engine {
   /* reading */
   store_guard guard;
   _Atomic(store_view *) view;
-  _Atomic uint64_t published; /* the newest visible sequence */
+  _Atomic uint64_t published;     /* the newest visible sequence */
   _Atomic uint64_t published_row; /* the next row id, as of that sequence */
 
   /* the queue (queue_lock) */
@@ -88,16 +87,16 @@ typedef struct store_engine {
   os_mutex commit_lock;
   uint64_t sequence; /* of the last group written */
   uint64_t next_row;
-  log_segment *tail;  /* also read under apply_lock */
+  log_segment *tail; /* also read under apply_lock */
   uint32_t tail_crc;
-  toon_buf group;     /* text of the group being formed */
+  toon_buf group; /* text of the group being formed */
   index_insert *inserts;
   size_t insert_count, insert_cap;
   uint64_t group_deletes; /* bytes of delete lines in the group that no insert stands for */
-  size_t member_start; /* where in the group the text of the member being formed begins */
+  size_t member_start;    /* where in the group the text of the member being formed begins */
   struct commit_pending *pending;
   _Atomic bool manifest_clean;
-  store_position replay;       /* what the next manifest says, as the runs of the current view cover it */
+  store_position replay;               /* what the next manifest says, as the runs of the current view cover it */
   _Atomic uint64_t bytes_since_freeze; /* of log text */
 
   os_mutex manifest_lock; /* from the writing of a manifest until the view agrees with it */
@@ -106,14 +105,14 @@ typedef struct store_engine {
 
   os_mutex apply_lock;
 
-  os_mutex sync_lock;               /* one log sync at a time, so that a failure is seen by whoever syncs next */
-  _Atomic uint64_t synced;          /* the last sequence known to be on disk */
-  _Atomic int poisoned;             /* a toon_status; TOON_OK while the log can be written */
+  os_mutex sync_lock;      /* one log sync at a time, so that a failure is seen by whoever syncs next */
+  _Atomic uint64_t synced; /* the last sequence known to be on disk */
+  _Atomic int poisoned;    /* a toon_status; TOON_OK while the log can be written */
   os_mutex error_lock;
-  toon_error poison_error;          /* error_lock */
-  toon_error checkpoint_error;      /* error_lock; status TOON_OK if the last one went well */
-  toon_error background_error;      /* error_lock; of the newest failure that nobody waited for */
-  bool nearly_full;                 /* commit_lock: above 80 % of max_db_size, and not below 70 % since */
+  toon_error poison_error;     /* error_lock */
+  toon_error checkpoint_error; /* error_lock; status TOON_OK if the last one went well */
+  toon_error background_error; /* error_lock; of the newest failure that nobody waited for */
+  bool nearly_full;            /* commit_lock: above 80 % of max_db_size, and not below 70 % since */
   _Atomic uint64_t times_nearly_full, background_failures; /* for toon_events */
 
   /* the background thread (wake_lock) */
@@ -123,17 +122,17 @@ typedef struct store_engine {
   bool background_started, stop, want_checkpoint;
   uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
   toon_status checkpoint_status;
-  store_view *retired;     /* views swapped out */
-  store_view *retiring;    /* those that the grace period under way is for (background thread) */
+  store_view *retired;  /* views swapped out */
+  store_view *retiring; /* those that the grace period under way is for (background thread) */
   uint32_t grace_step;
   uint64_t last_sync_ns;
   log_segment **removed; /* compacted away, one reference each: unlinked when nobody else has one (background thread) */
   size_t removed_count, removed_cap;
-  bool removed_unsynced;   /* unlinked, but the directory not synced since */
-  bool ghosts;             /* open could not unlink a replaced segment: deletes are kept while this engine lives */
+  bool removed_unsynced; /* unlinked, but the directory not synced since */
+  bool ghosts;           /* open could not unlink a replaced segment: deletes are kept while this engine lives */
   struct compact_request *compact_request; /* wake_lock: the one being asked for or worked on */
-  uint64_t next_run_number; /* background thread, recovery, close */
-  store_position frozen_at; /* end of the log that the frozen delta covers */
+  uint64_t next_run_number;                /* background thread, recovery, close */
+  store_position frozen_at;                /* end of the log that the frozen delta covers */
   bool has_frozen_at;
 
   store_stats stats;

@@ -183,7 +183,8 @@ toon_status manifest_write(os_vfs *vfs, const char *directory, const store_manif
   int e;
   *named = false;
   if (toon_buf_printf(&path, "%s/metadata.toon", directory) != TOON_OK ||
-      toon_buf_printf(&temp, "%s/metadata.toon.tmp", directory) != TOON_OK || manifest_print(manifest, &text) != TOON_OK) {
+      toon_buf_printf(&temp, "%s/metadata.toon.tmp", directory) != TOON_OK ||
+      manifest_print(manifest, &text) != TOON_OK) {
     status = toon_fail(err, TOON_ENOMEM, NULL);
     goto out;
   }

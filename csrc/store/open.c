@@ -22,15 +22,15 @@ toon_options toon_options_default(void) {
 
 static toon_status check_options(const toon_options *o, toon_error *err) {
   const uint64_t gib = 1ull << 30;
-  const char *bad = o->durability > TOON_DURABLE_CLOSE                                    ? "durability"
-                    : o->sync_interval_ms < 1 || o->sync_interval_ms > 3600000            ? "syncInterval"
-                    : o->max_value_size < 1 || o->max_value_size > gib                    ? "maxValueSize"
-                    : o->max_db_size < 1                                                  ? "maxDbSize"
-                    : o->max_txn_size < 1 || o->max_txn_size > gib                        ? "maxTxnSize"
-                    : o->segment_size < 4096 || o->segment_size > gib                     ? "segmentSize"
-                    : o->checkpoint_bytes < 4096 || o->checkpoint_bytes > gib             ? "checkpointBytes"
-                    : o->ttl_ms > 1000000000000ull                                           ? "ttl"
-                                                                                          : NULL;
+  const char *bad = o->durability > TOON_DURABLE_CLOSE                         ? "durability"
+                    : o->sync_interval_ms < 1 || o->sync_interval_ms > 3600000 ? "syncInterval"
+                    : o->max_value_size < 1 || o->max_value_size > gib         ? "maxValueSize"
+                    : o->max_db_size < 1                                       ? "maxDbSize"
+                    : o->max_txn_size < 1 || o->max_txn_size > gib             ? "maxTxnSize"
+                    : o->segment_size < 4096 || o->segment_size > gib          ? "segmentSize"
+                    : o->checkpoint_bytes < 4096 || o->checkpoint_bytes > gib  ? "checkpointBytes"
+                    : o->ttl_ms > 1000000000000ull                             ? "ttl"
+                                                                               : NULL;
   return bad ? toon_fail(err, TOON_EINVAL, "option %s is out of its range", bad) : TOON_OK;
 }
 
@@ -145,8 +145,7 @@ static toon_status find_directory(os_vfs *vfs, const char *path, const toon_opti
     toon_buf_free(&parent);
     if (status != TOON_OK) return status;
   }
-  if (e == ENOENT)
-    return toon_fail_at(err, TOON_ENOTFOUND, path, -1, "%s", toon_status_text(TOON_ENOTFOUND));
+  if (e == ENOENT) return toon_fail_at(err, TOON_ENOTFOUND, path, -1, "%s", toon_status_text(TOON_ENOTFOUND));
   if (e == ENOTDIR || (!e && !st->is_dir))
     return toon_fail_at(err, TOON_EINVAL, path, -1, "the location is a file; a store is a directory");
   if (e) return toon_fail_os(err, e, "stat", path);
@@ -182,7 +181,8 @@ static toon_status registry_enter(const char *path, const os_stat *st, const too
     if (options->error_if_exists)
       status = toon_fail_at(err, TOON_EINVAL, path, -1, "there is a store here already (errorIfExists)");
     else if (!same_limits(&engine->options, options))
-      status = toon_fail(err, TOON_EINVAL, "this process has the store open with other durability or limits; they must agree");
+      status = toon_fail(err, TOON_EINVAL,
+                         "this process has the store open with other durability or limits; they must agree");
     else
       engine->handles++;
   } else {

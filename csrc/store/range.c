@@ -2,7 +2,8 @@
 #include "store/batch.h"
 #include "base/alloc.h"
 
-toon_status range_bounds(const toon_range *range, toon_buf *successor, index_bounds *bounds, bool *empty, toon_error *err) {
+toon_status range_bounds(const toon_range *range, toon_buf *successor, index_bounds *bounds, bool *empty,
+                         toon_error *err) {
   uint8_t space = range->space;
   if (space >= TOON_SPACES) return toon_fail(err, TOON_EINVAL, "unknown key space");
   *empty = false;

@@ -53,7 +53,8 @@ static toon_status find(store_engine *engine, const toon_snapshot *snapshot, con
     *found = false; /* no such key can be stored */
     return TOON_OK;
   }
-  TOON_TRY(view_get(view, 0, key, index_key_hash(engine->store_id, key), view_horizon(view, sequence), entry, found, err));
+  TOON_TRY(
+      view_get(view, 0, key, index_key_hash(engine->store_id, key), view_horizon(view, sequence), entry, found, err));
   if (*found && (entry->kind == INDEX_DELETE ||
                  (entry->expires && lapsed(entry, snapshot ? snapshot->now : engine_now_ms(engine)))))
     *found = false;

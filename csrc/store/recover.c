@@ -97,8 +97,7 @@ static toon_status check_headers(recovery *r, toon_error *err) {
     }
     if (!known) engine->store_id = header.store_id;
     known = true;
-    if (header.store_id != engine->store_id)
-      return corrupt(r, f->id, 12, err, "the segment belongs to another store");
+    if (header.store_id != engine->store_id) return corrupt(r, f->id, 12, err, "the segment belongs to another store");
   }
   return TOON_OK;
 }
@@ -158,8 +157,7 @@ static toon_status check_manifest(recovery *r, toon_error *err) {
     if (s->bytes > LOG_HEADER_SIZE) TOON_TRY(check_recorded_end(r, s->id, s->bytes, s->crc, err));
   }
   const manifest_segment *last = &m->segments[m->segment_count - 1];
-  if (last->bytes != m->replay_position || last->crc != m->replay_crc)
-    rebuild(r, "the manifest contradicted itself");
+  if (last->bytes != m->replay_position || last->crc != m->replay_crc) rebuild(r, "the manifest contradicted itself");
   for (size_t i = 0; i < r->found_count; i++)
     if (m->clean && !r->found[i].listed && r->found[i].id > m->replay_segment)
       return corrupt(r, r->found[i].id, 0, err, "the store was closed, yet there is a later segment");
@@ -396,7 +394,8 @@ static toon_status rewrite_segment(recovery *r, found_segment *f, uint64_t from,
     size_t n = end - at < COPY_STEP ? (size_t)(end - at) : COPY_STEP;
     memcpy(bytes, f->segment->map + at, n);
     int e = vfs->pwrite(vfs, f->segment->file, bytes, n, at);
-    if (e == ENOSPC || e == EDQUOT) break; /* a copy-on-write file system that is full: syncing is all that can be done */
+    if (e == ENOSPC || e == EDQUOT)
+      break; /* a copy-on-write file system that is full: syncing is all that can be done */
     if (e) return toon_fail_os(err, e, "write", f->segment->path);
     at += n;
     r->engine->recovery.rewritten += n;
@@ -444,7 +443,8 @@ static void remove_strays(recovery *r) {
   }
   for (size_t i = 0; r->copies && i < r->found_count; i++) { /* of a segment that was being unshared */
     path.len = 0;
-    if (log_segment_path(engine->directory, r->found[i].id, &path) == TOON_OK && toon_buf_lit(&path, ".copy\0") == TOON_OK)
+    if (log_segment_path(engine->directory, r->found[i].id, &path) == TOON_OK &&
+        toon_buf_lit(&path, ".copy\0") == TOON_OK)
       engine->vfs->unlink(engine->vfs, (char *)path.ptr);
   }
   path.len = 0;
@@ -507,7 +507,8 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   if (r->found_count) TOON_TRY(check_headers(r, err));
   if (!r->found_count) { /* nothing, or a file whose creation was cut short */
     if (engine->options.read_only || !may_create)
-      return toon_fail_at(err, TOON_ENOTFOUND, engine->directory, -1, "there is no store here; pass createIfMissing: true to create one");
+      return toon_fail_at(err, TOON_ENOTFOUND, engine->directory, -1,
+                          "there is no store here; pass createIfMissing: true to create one");
     return create_store(r, err);
   }
   if (engine->options.error_if_exists)
@@ -532,8 +533,11 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   TOON_TRY(open_segments(r, err));
   TOON_TRY(make_view(r, err));
   if (r->state == MANIFEST_SOUND && !r->rebuild) {
-    engine->replay = (store_position){r->manifest.replay_segment, r->manifest.replay_crc, r->manifest.replay_position,
-                                      r->manifest.replay_sequence, r->manifest.next_row,
+    engine->replay = (store_position){r->manifest.replay_segment,
+                                      r->manifest.replay_crc,
+                                      r->manifest.replay_position,
+                                      r->manifest.replay_sequence,
+                                      r->manifest.next_row,
                                       r->manifest.segments[r->manifest.segment_count - 1].overhead,
                                       r->manifest.segments[r->manifest.segment_count - 1].deletes};
     engine->sequence = r->manifest.replay_sequence;

@@ -6,14 +6,14 @@
 
 typedef struct found_segment {
   uint32_t id, nlink, last_crc;
-  bool listed;         /* in the manifest */
-  bool own;            /* has been replaced by a copy of our own */
+  bool listed; /* in the manifest */
+  bool own;    /* has been replaced by a copy of our own */
   uint64_t file_size;
   uint64_t must_reach; /* the manifest knows bytes up to here to be on disk */
   uint64_t dead, overhead, deletes;
-  log_segment *segment; /* one reference; NULL while a read-only store has only read it */
-  toon_buf copy;        /* read-only: its content */
-  toon_slice bytes;     /* its content, mapped or copied */
+  log_segment *segment;                   /* one reference; NULL while a read-only store has only read it */
+  toon_buf copy;                          /* read-only: its content */
+  toon_slice bytes;                       /* its content, mapped or copied */
   uint64_t first_sequence, last_sequence; /* of the groups replayed; 0: none */
   uint64_t replay_from, replay_end;       /* offsets */
 } found_segment;

@@ -5,8 +5,8 @@
 #include "log/rowtext.h"
 
 /* The rows of one verified group become entries of the active delta. `position`: of the group in its segment. */
-static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, uint64_t position, const log_frame *frame,
-                                toon_error *err) {
+static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, uint64_t position,
+                                const log_frame *frame, toon_error *err) {
   store_engine *engine = r->engine;
   toon_status status = TOON_OK;
   toon_buf keys = {0};
@@ -34,18 +34,18 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
       status = toon_fail(err, TOON_ENOMEM, NULL);
       goto out;
     }
-    engine->inserts[engine->insert_count++] = (index_insert){
-        .key = {(const uint8_t *)at, row.key.len, row.key.space},
-        .hash = index_key_hash(engine->store_id, row.key),
-        .entry = {.sequence = frame->sequence,
-                  .segment = f->id,
-                  .position = (uint32_t)(position + row.offset),
-                  .length = row.length,
-                  .crc = toon_crc32c(0, text.ptr + row.offset, row.length),
-                  .expires = row.expires,
-                  .kind = row.is_delete ? INDEX_DELETE : INDEX_PUT,
-                  .flags = row.flags,
-                  .field = (uint16_t)row.field}};
+    engine->inserts[engine->insert_count++] =
+        (index_insert){.key = {(const uint8_t *)at, row.key.len, row.key.space},
+                       .hash = index_key_hash(engine->store_id, row.key),
+                       .entry = {.sequence = frame->sequence,
+                                 .segment = f->id,
+                                 .position = (uint32_t)(position + row.offset),
+                                 .length = row.length,
+                                 .crc = toon_crc32c(0, text.ptr + row.offset, row.length),
+                                 .expires = row.expires,
+                                 .kind = row.is_delete ? INDEX_DELETE : INDEX_PUT,
+                                 .flags = row.flags,
+                                 .field = (uint16_t)row.field}};
   }
   for (size_t i = 0; i < engine->insert_count; i++)
     engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
@@ -69,7 +69,8 @@ out:
   if (status != TOON_OK && status != TOON_ENOMEM && err) {
     toon_buf path = {0};
     if (log_segment_path(engine->directory, f->id, &path) == TOON_OK)
-      toon_fail_at(err, status, (char *)path.ptr, (int64_t)(position + rows.offset), "a commit whose checksum is right holds "
+      toon_fail_at(err, status, (char *)path.ptr, (int64_t)(position + rows.offset),
+                   "a commit whose checksum is right holds "
                    "text that this version cannot read; it was written by another version or on purpose");
     toon_buf_free(&path);
   }
@@ -95,7 +96,8 @@ static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error 
   else if (was_synced(r, index, offset, r->engine->sequence + 1))
     what = "a commit that was safely on disk is damaged (later commits are there)";
   for (size_t i = index + 1; !what && i < r->found_count; i++)
-    if (r->found[i].must_reach) what = "a commit that was safely on disk is damaged (the manifest knows later segments)";
+    if (r->found[i].must_reach)
+      what = "a commit that was safely on disk is damaged (the manifest knows later segments)";
   if (!what) return TOON_OK;
   toon_buf path = {0};
   if (log_segment_path(r->engine->directory, f->id, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);

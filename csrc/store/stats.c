@@ -40,32 +40,34 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
     }
   TOON_TRY(toon_buf_lit(out, "{\"path\":"));
   TOON_TRY(add_string(out, engine->directory));
-  TOON_TRY(toon_buf_printf(out, ",\"durability\":\"%s\",\"readOnly\":%s,\"sequence\":%llu,\"syncedSequence\":%llu,\"nextRow\":%llu",
-                           durabilities[engine->options.durability], engine->options.read_only ? "true" : "false",
-                           (unsigned long long)atomic_load(&engine->published),
-                           (unsigned long long)atomic_load(&engine->synced), (unsigned long long)atomic_load(&engine->published_row)));
-  TOON_TRY(toon_buf_printf(out,
-                           ",\"commits\":%llu,\"calls\":%llu,\"rowsWritten\":%llu,\"bytesWritten\":%llu,\"syncs\":%llu,"
-                           "\"checkpoints\":%llu,\"checkpointFailures\":%llu,\"merges\":%llu,\"stalls\":%llu,\"stallMs\":%.3f,"
-                           "\"compactions\":%llu,\"rowsMoved\":%llu,\"damagedRows\":%llu",
-                           GET(commits), GET(members), GET(rows_written), GET(bytes_written), GET(syncs), GET(checkpoints),
-                           GET(checkpoint_failures), GET(merges), GET(stalls), (double)GET(stall_us) / 1000.0,
-                           GET(compactions), GET(rows_moved), GET(damaged_rows)));
-  TOON_TRY(toon_buf_printf(out,
-                           ",\"log\":{\"segments\":%llu,\"bytes\":%llu,\"deadBytes\":%llu,\"liveBytes\":%llu}"
-                           ",\"index\":{\"runs\":%llu,\"runBytes\":%llu,\"runEntries\":%llu,\"deltaKeys\":%llu,\"deltaBytes\":%llu}",
-                           (unsigned long long)segments, (unsigned long long)log_bytes, (unsigned long long)dead,
-                           (unsigned long long)(log_bytes > dead ? log_bytes - dead : 0),
-                           (unsigned long long)view->run_count, (unsigned long long)run_bytes,
-                           (unsigned long long)run_entries, (unsigned long long)delta_keys,
-                           (unsigned long long)delta_bytes));
-  TOON_TRY(toon_buf_printf(out,
-                           ",\"recovery\":{\"clean\":%s,\"rebuilt\":%s,\"groups\":%llu,\"bytes\":%llu,\"rewrittenBytes\":%llu,"
-                           "\"cutBytes\":%llu,\"cutOffset\":%llu,\"segmentsRemoved\":%llu,\"ms\":%.3f,\"cutFile\":",
-                           r->clean ? "true" : "false", r->rebuilt ? "true" : "false", (unsigned long long)r->groups,
-                           (unsigned long long)r->bytes, (unsigned long long)r->rewritten,
-                           (unsigned long long)r->cut_bytes, (unsigned long long)r->cut_offset,
-                           (unsigned long long)r->segments_removed, (double)r->microseconds / 1000.0));
+  TOON_TRY(toon_buf_printf(
+      out, ",\"durability\":\"%s\",\"readOnly\":%s,\"sequence\":%llu,\"syncedSequence\":%llu,\"nextRow\":%llu",
+      durabilities[engine->options.durability], engine->options.read_only ? "true" : "false",
+      (unsigned long long)atomic_load(&engine->published), (unsigned long long)atomic_load(&engine->synced),
+      (unsigned long long)atomic_load(&engine->published_row)));
+  TOON_TRY(toon_buf_printf(
+      out,
+      ",\"commits\":%llu,\"calls\":%llu,\"rowsWritten\":%llu,\"bytesWritten\":%llu,\"syncs\":%llu,"
+      "\"checkpoints\":%llu,\"checkpointFailures\":%llu,\"merges\":%llu,\"stalls\":%llu,\"stallMs\":%.3f,"
+      "\"compactions\":%llu,\"rowsMoved\":%llu,\"damagedRows\":%llu",
+      GET(commits), GET(members), GET(rows_written), GET(bytes_written), GET(syncs), GET(checkpoints),
+      GET(checkpoint_failures), GET(merges), GET(stalls), (double)GET(stall_us) / 1000.0, GET(compactions),
+      GET(rows_moved), GET(damaged_rows)));
+  TOON_TRY(toon_buf_printf(
+      out,
+      ",\"log\":{\"segments\":%llu,\"bytes\":%llu,\"deadBytes\":%llu,\"liveBytes\":%llu}"
+      ",\"index\":{\"runs\":%llu,\"runBytes\":%llu,\"runEntries\":%llu,\"deltaKeys\":%llu,\"deltaBytes\":%llu}",
+      (unsigned long long)segments, (unsigned long long)log_bytes, (unsigned long long)dead,
+      (unsigned long long)(log_bytes > dead ? log_bytes - dead : 0), (unsigned long long)view->run_count,
+      (unsigned long long)run_bytes, (unsigned long long)run_entries, (unsigned long long)delta_keys,
+      (unsigned long long)delta_bytes));
+  TOON_TRY(toon_buf_printf(
+      out,
+      ",\"recovery\":{\"clean\":%s,\"rebuilt\":%s,\"groups\":%llu,\"bytes\":%llu,\"rewrittenBytes\":%llu,"
+      "\"cutBytes\":%llu,\"cutOffset\":%llu,\"segmentsRemoved\":%llu,\"ms\":%.3f,\"cutFile\":",
+      r->clean ? "true" : "false", r->rebuilt ? "true" : "false", (unsigned long long)r->groups,
+      (unsigned long long)r->bytes, (unsigned long long)r->rewritten, (unsigned long long)r->cut_bytes,
+      (unsigned long long)r->cut_offset, (unsigned long long)r->segments_removed, (double)r->microseconds / 1000.0));
   if (r->cut_file[0])
     TOON_TRY(add_string(out, r->cut_file));
   else

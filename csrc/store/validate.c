@@ -18,7 +18,8 @@ toon_status validate_key(store_engine *engine, const store_view *view, const too
   }
   TOON_TRY(view_get(view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
   if (found) return entry.sequence > snapshot->sequence ? conflict(err) : TOON_OK;
-  TOON_TRY(view_get(snapshot->view, 0, key, hash, view_horizon(snapshot->view, snapshot->sequence), &entry, &found, err));
+  TOON_TRY(
+      view_get(snapshot->view, 0, key, hash, view_horizon(snapshot->view, snapshot->sequence), &entry, &found, err));
   return found && entry.kind == INDEX_PUT ? conflict(err) : TOON_OK;
 }
 
@@ -36,7 +37,8 @@ static toon_status next_put(index_cursor *cursor, toon_key *key, index_entry *en
 
 static toon_status open_cursor(const store_view *view, index_horizon horizon, const index_bounds *bounds,
                                index_cursor **out, toon_error *err) {
-  return index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, horizon, bounds, out, err);
+  return index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count, horizon, bounds, out,
+                           err);
 }
 
 toon_status validate_range(store_engine *engine, const store_view *view, const toon_snapshot *snapshot,

@@ -24,7 +24,8 @@ store_view *view_new(index_delta *active, index_delta *frozen, store_run *const 
                      log_segment *const *segments, size_t segment_count) {
   uint32_t first = segment_count ? segments[0]->id : 0;
   size_t slots = segment_count ? segments[segment_count - 1]->id - first + 1 : 0;
-  store_view *view = toon_calloc(1, sizeof *view + run_count * (sizeof *runs + sizeof(index_run *)) + slots * sizeof *segments);
+  store_view *view =
+      toon_calloc(1, sizeof *view + run_count * (sizeof *runs + sizeof(index_run *)) + slots * sizeof *segments);
   if (!view) return NULL;
   atomic_init(&view->refs, 1);
   view->deltas[0] = active;
