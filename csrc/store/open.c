@@ -223,9 +223,11 @@ static toon_status bring_up(store_engine *engine, toon_error *err) {
   if (!engine->options.read_only) TOON_TRY(take_lock(engine, err));
   toon_status status = TOON_OK;
   /* A reader beside a live writer may meet files that a checkpoint has just replaced: then it looks again. */
-  for (engine->attempts_left = 4; engine->attempts_left >= 0; engine->attempts_left--) {
+  for (engine->attempts_left = 99; engine->attempts_left >= 0; engine->attempts_left--) {
     status = engine_recover(engine, engine->options.create_if_missing, err);
     if (status == TOON_OK || !engine->options.read_only || (status != TOON_ECORRUPT && status != TOON_EIO)) break;
+    /* A file that is gone is nothing but that; anything else is only given a few chances. */
+    if (err->os_errno != ENOENT && engine->attempts_left > 4) engine->attempts_left = 4;
     view_unref(atomic_exchange(&engine->view, NULL));
     engine->sequence = engine->next_row = 0;
     engine->recovery = (store_recovery){0};
