@@ -119,7 +119,7 @@ static toon_status find_state(store_engine *engine, const group_state *g, toon_k
   return TOON_OK;
 }
 
-static toon_status add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
+toon_status commit_add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
                               toon_error *err) {
   if (engine->insert_count == engine->insert_cap) {
     size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
@@ -139,7 +139,7 @@ static toon_status add_delete(store_engine *engine, toon_key key, uint64_t hash,
                        .position = (uint32_t)start,
                        .length = (uint32_t)(engine->group.len - start),
                        .kind = INDEX_DELETE};
-  return add_insert(engine, key, hash, &entry, err);
+  return commit_add_insert(engine, key, hash, &entry, err);
 }
 
 static toon_status add_put(store_engine *engine, const toon_batch *batch, const batch_op *op, toon_key key,
@@ -164,7 +164,7 @@ static toon_status add_put(store_engine *engine, const toon_batch *batch, const 
                        .kind = INDEX_PUT,
                        .flags = flags,
                        .field = (uint16_t)(field - start)};
-  return add_insert(engine, key, hash, &entry, err);
+  return commit_add_insert(engine, key, hash, &entry, err);
 }
 
 /* The row once more, with another expiry line. */
@@ -199,7 +199,7 @@ static toon_status add_expire(store_engine *engine, const group_state *g, const 
   entry.length = (uint32_t)(group->len - start);
   entry.field = (uint16_t)(entry.field - skip + line);
   entry.expires = expires_at;
-  return add_insert(engine, key, hash, &entry, err);
+  return commit_add_insert(engine, key, hash, &entry, err);
 }
 
 /* Count the rows that the group's inserts replace. */

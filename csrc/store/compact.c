@@ -114,17 +114,9 @@ static toon_status add_move(store_engine *engine, const log_segment *segment, co
     engine->group_deletes += row->length;
     return TOON_OK;
   }
-  if (engine->insert_count == engine->insert_cap) {
-    size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
-    index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
-    if (!inserts) return toon_fail(err, TOON_ENOMEM, NULL);
-    engine->inserts = inserts;
-    engine->insert_cap = cap;
-  }
-  index_insert *insert = &engine->inserts[engine->insert_count++];
-  *insert = (index_insert){.key = row->key, .hash = row->hash, .entry = *entry};
-  insert->entry.position = (uint32_t)start;
-  return TOON_OK;
+  index_entry moved = *entry;
+  moved.position = (uint32_t)start;
+  return commit_add_insert(engine, row->key, row->hash, &moved, err);
 }
 
 /* Move one group's worth of rows from *at on. */

@@ -161,6 +161,9 @@ int64_t engine_now_ms(const store_engine *engine);
 uint64_t engine_now_ns(const store_engine *engine);
 
 /* ---- commit.c ---- */
+/* One more entry of the group being formed, or replayed; the key is borrowed until the group has been applied. */
+toon_status commit_add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
+                              toon_error *err);
 void commit_pending_free(store_engine *engine);
 /* End the group in engine->group: write, sync if asked, apply, publish. commit_lock held. */
 toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err);
