@@ -352,6 +352,21 @@ static int fault(void *ctx, const char *call, const char *path) {
   return error;
 }
 
+/* The store's background thread asks fault() too, so the test changes and reads it under the lock. */
+static int swap_times(int times) {
+  pthread_mutex_lock(&f_lock);
+  int before = f.times;
+  f.times = times;
+  pthread_mutex_unlock(&f_lock);
+  return before;
+}
+static bool fault_was_hit(void) {
+  pthread_mutex_lock(&f_lock);
+  bool hit = f.hit;
+  pthread_mutex_unlock(&f_lock);
+  return hit;
+}
+
 /* Returns whether the fault was met. */
 static bool run_with_fault(toon_durability durability, const char *call, int skip, int count, int error, uint64_t seed) {
   toon_options o = tiny(durability);
@@ -368,26 +383,25 @@ static bool run_with_fault(toon_durability durability, const char *call, int ski
   for (int i = 0; i < 60 && status == TOON_OK; i++) {
     bool reopen, checkpoint;
     model next = now, seen;
-    if (i == 50) f.times = 0; /* the fault ends: what is not poisoned goes on */
+    if (i == 50) swap_times(0); /* the fault ends: what is not poisoned goes on */
     toon_status s = step(db, &rng, (uint32_t)i + 1, &next, &reopen, &checkpoint);
     if (reopen) {
       s = toon_close(db, &err);
-      if (s != TOON_OK && !f.hit) CHECK(!"close failed without a fault");
+      if (s != TOON_OK && !fault_was_hit()) CHECK(!"close failed without a fault");
       db = NULL;
       status = open_on(fs, o, &db);
       if (status != TOON_OK) break;
       if (unknown) { /* the write that poisoned the log may have become true */
-        int left = f.times;
+        int left = swap_times(0);
         bool bad = false;
-        f.times = 0;
         if (read_all(db, &seen, &bad) == TOON_OK && same(&seen, &maybe) && sizes_right(db, &maybe)) now = maybe;
-        f.times = left;
+        swap_times(left);
         unknown = poisoned = false;
       }
     } else if (s == TOON_OK) {
       now = next;
     } else if (!checkpoint) {
-      if (!f.hit) {
+      if (!fault_was_hit()) {
         fprintf(stderr, "%s: step %d: %s without a fault\n", what, i, err.message);
         check_failures_here++;
       }
@@ -395,21 +409,16 @@ static bool run_with_fault(toon_durability durability, const char *call, int ski
       taken = next.next_row != now.next_row; /* whether the id is given out again depends: stop here */
     }
     bool wrong = false;
-    pthread_mutex_lock(&f_lock);
-    int errors_before = f.times;
-    f.times = 0;
-    pthread_mutex_unlock(&f_lock);
+    int errors_before = swap_times(0);
     if (read_all(db, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now) || !sizes_right(db, &now)) {
       fprintf(stderr, "%s: step %d (%s): wrong state: %s\n", what, i, toon_status_name(s), err.message);
       check_failures_here++;
       i = 60;
     }
-    pthread_mutex_lock(&f_lock);
-    f.times = errors_before;
-    pthread_mutex_unlock(&f_lock);
+    swap_times(errors_before);
     if (taken) break;
   }
-  bool hit = f.hit;
+  bool hit = fault_was_hit();
   os_memfs *dead = os_memfs_crash(fs, os_memfs_ops(fs), OS_CRASH_KEEP_ALL, 0);
   os_memfs *dark = os_memfs_crash(fs, os_memfs_ops(fs), OS_CRASH_LOSE_ALL, 0);
   os_memfs_set_fault(fs, NULL, NULL);
