@@ -428,6 +428,19 @@ toon_status commit_roll(store_engine *engine, toon_error *err) {
   return status;
 }
 
+void commit_count_replaced(store_engine *engine, const store_view *view, log_segment *written) {
+  uint64_t deletes = engine->group_deletes;
+  engine->group_deletes = 0;
+  for (size_t i = 0; i < engine->insert_count; i++) {
+    if (engine->inserts[i].entry.kind == INDEX_DELETE) deletes += engine->inserts[i].entry.length;
+    const index_version *old = engine->inserts[i].replaced;
+    if (!old || old->entry.kind != INDEX_PUT) continue;
+    log_segment *segment = view_segment(view, old->entry.segment);
+    if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);
+  }
+  if (deletes && written) atomic_fetch_add_explicit(&written->deletes, deletes, memory_order_relaxed);
+}
+
 /* Insert and publish; cannot fail. */
 static void apply(store_engine *engine, store_view *view, const log_frame *frame, uint64_t end) {
   index_delta *active = view->deltas[0];
@@ -439,16 +452,7 @@ static void apply(store_engine *engine, store_view *view, const log_frame *frame
   engine->tail_crc = engine->tail->last_crc = frame->crc;
   atomic_store_explicit(&engine->published_row, frame->next_row, memory_order_relaxed);
   atomic_store_explicit(&engine->published, frame->sequence, memory_order_release);
-  uint64_t deletes = engine->group_deletes;
-  engine->group_deletes = 0;
-  for (size_t i = 0; i < engine->insert_count; i++) {
-    if (engine->inserts[i].entry.kind == INDEX_DELETE) deletes += engine->inserts[i].entry.length;
-    const index_version *old = engine->inserts[i].replaced;
-    if (!old || old->entry.kind != INDEX_PUT) continue;
-    log_segment *segment = view_segment(view, old->entry.segment);
-    if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);
-  }
-  if (deletes) atomic_fetch_add_explicit(&engine->tail->deletes, deletes, memory_order_relaxed);
+  commit_count_replaced(engine, view, engine->tail);
   os_mutex_unlock(&engine->apply_lock);
 }
 

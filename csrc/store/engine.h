@@ -164,6 +164,9 @@ uint64_t engine_now_ns(const store_engine *engine);
 /* One more entry of the group being formed, or replayed; the key is borrowed until the group has been applied. */
 toon_status commit_add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
                               toon_error *err);
+/* The entries of the group have been inserted: count what they replaced in the same delta as dead, and the delete lines as
+ * deletes of the segment that the group stands in (NULL: a read-only store that has only read it). */
+void commit_count_replaced(store_engine *engine, const store_view *view, log_segment *written);
 void commit_pending_free(store_engine *engine);
 /* End the group in engine->group: write, sync if asked, apply, publish. commit_lock held. */
 toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err);

@@ -1,7 +1,6 @@
 /* Replay: the groups of the log into the index, and the judgement where and why it ends. */
 #include "store/recover.h"
 #include "base/crc32c.h"
-#include "base/alloc.h"
 #include "log/rowtext.h"
 
 /* The rows of one verified group become entries of the active delta. `position`: of the group in its segment. */
@@ -18,34 +17,23 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
   for (;;) {
     TOON_GOTO(log_rows_next(&rows, &row, &end, err));
     if (end) break;
-    if (engine->insert_count == engine->insert_cap) {
-      size_t cap = engine->insert_cap ? engine->insert_cap * 2 : 1024;
-      index_insert *inserts = toon_realloc(engine->inserts, cap * sizeof *inserts);
-      if (!inserts) {
-        status = toon_fail(err, TOON_ENOMEM, NULL);
-        goto out;
-      }
-      engine->inserts = inserts;
-      engine->insert_cap = cap;
-    }
     /* Keys are copied: those that were escaped live in the walk's scratch only until the next row. */
     size_t at = keys.len;
     if (toon_buf_append(&keys, row.key.ptr, row.key.len) != TOON_OK) {
       status = toon_fail(err, TOON_ENOMEM, NULL);
       goto out;
     }
-    engine->inserts[engine->insert_count++] =
-        (index_insert){.key = {(const uint8_t *)at, row.key.len, row.key.space},
-                       .hash = index_key_hash(engine->store_id, row.key),
-                       .entry = {.sequence = frame->sequence,
-                                 .segment = f->id,
-                                 .position = (uint32_t)(position + row.offset),
-                                 .length = row.length,
-                                 .crc = toon_crc32c(0, text.ptr + row.offset, row.length),
-                                 .expires = row.expires,
-                                 .kind = row.is_delete ? INDEX_DELETE : INDEX_PUT,
-                                 .flags = row.flags,
-                                 .field = (uint16_t)row.field}};
+    index_entry entry = {.sequence = frame->sequence,
+                         .segment = f->id,
+                         .position = (uint32_t)(position + row.offset),
+                         .length = row.length,
+                         .crc = toon_crc32c(0, text.ptr + row.offset, row.length),
+                         .expires = row.expires,
+                         .kind = row.is_delete ? INDEX_DELETE : INDEX_PUT,
+                         .flags = row.flags,
+                         .field = (uint16_t)row.field};
+    toon_key key = {(const uint8_t *)at, row.key.len, row.key.space}; /* the place, until all are copied */
+    TOON_GOTO(commit_add_insert(engine, key, index_key_hash(engine->store_id, row.key), &entry, err));
   }
   for (size_t i = 0; i < engine->insert_count; i++)
     engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
@@ -55,13 +43,7 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
     goto out;
   }
   index_delta_insert(view->deltas[0], engine->inserts, engine->insert_count);
-  for (size_t i = 0; i < engine->insert_count; i++) {
-    if (engine->inserts[i].entry.kind == INDEX_DELETE && f->segment)
-      atomic_fetch_add_explicit(&f->segment->deletes, engine->inserts[i].entry.length, memory_order_relaxed);
-    const index_version *old = engine->inserts[i].replaced;
-    log_segment *segment = old && old->entry.kind == INDEX_PUT ? view_segment(view, old->entry.segment) : NULL;
-    if (segment) atomic_fetch_add_explicit(&segment->dead_active, old->entry.length, memory_order_relaxed);
-  }
+  commit_count_replaced(engine, view, f->segment);
 out:
   engine->insert_count = 0;
   log_rows_free(&rows);
