@@ -172,6 +172,8 @@ export interface Entry<T> {
 
 /** Counters of the engine since it was opened, shared by all handles of a directory in the process. More may come. */
 export interface Stats {
+  /** of a ToonCache with a capacity: what this handle keeps, by entries and estimated bytes */
+  cache?: { hits: number, misses: number, ratio: number, evictions: number, rows: number, bytes: number }
   path: string
   durability: Durability
   readOnly: boolean

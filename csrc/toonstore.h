@@ -170,6 +170,18 @@ toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, b
 void toon_prefetch(toon_db *db, toon_key key);
 /* Number of keys of a space. Exact; rows that lapsed but were not swept yet count. */
 toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err);
+/* Version words, for an owner of values that were read: `words` is zeroed memory of 16 + slots (a power of two) numbers, which every
+ * commit changes, whoever made it, until toon_unwatch or toon_close. words[0] is odd while a commit becomes visible; words[stamp.slot]
+ * grows when a key of that slot changes. One table a handle; toon_watch and toon_unwatch with no read under way. */
+void toon_watch(toon_db *db, uint32_t *words, uint32_t slots);
+void toon_unwatch(toon_db *db);
+typedef struct toon_stamp {
+  uint32_t word, slot, version;
+} toon_stamp;
+/* Take a stamp before toon_get of the same key; if toon_watch_unchanged after it, the value is current as long as
+ * words[stamp.slot] is stamp.version. Only on a handle that is watched. */
+toon_stamp toon_watch_stamp(toon_db *db, toon_key key);
+bool toon_watch_unchanged(toon_db *db, const toon_stamp *stamp);
 
 /* The state of the store at this moment, unchanged by later writes, until closed. */
 toon_status toon_snapshot_open(toon_db *db, toon_snapshot **out, toon_error *err);

@@ -1,18 +1,29 @@
 'use strict'
 // A store with a cache of hot rows in front of it.
 
+const { native } = require('./binding')
 const { ToonStore, openStore } = require('./store')
+const { L1 } = require('./l1')
+const { setHot } = require('./rows')
+const { AS_VALUE } = require('./values')
 
 /**
  * A store that keeps hot rows ready in memory. The same calls as ToonStore.
  */
 class ToonCache extends ToonStore {
   #capacity
+  #handle
+  #hot // an L1; undefined without capacity
 
   /** @private Use ToonCache.open(). */
   constructor (token, handle, path, options) {
     super(token, handle, path, options)
     this.#capacity = options.capacity
+    this.#handle = handle
+    if (options.capacity > 0) {
+      this.#hot = new L1(handle, options.capacity, options.cacheBytes)
+      setHot(this.rows, this.#hot)
+    }
   }
 
   /**
@@ -39,6 +50,28 @@ class ToonCache extends ToonStore {
    */
   get capacity () {
     return this.#capacity
+  }
+
+  /** As get() of ToonStore; without options, a hot value comes from memory, the same one each time. */
+  get (key, options) {
+    const hot = this.#hot
+    if (hot === undefined || options !== undefined || typeof key !== 'string') return super.get(key, options)
+    const entry = hot.key(key)
+    if (entry !== undefined) return entry.value
+    return hot.fillKey(key, native.get(this.#handle, key, AS_VALUE))
+  }
+
+  /** As stats() of ToonStore, with the cache's own under `cache`. */
+  stats () {
+    const stats = super.stats()
+    if (this.#hot !== undefined) stats.cache = this.#hot.stats()
+    return stats
+  }
+
+  close () {
+    this.#hot = undefined // from now on reads are refused
+    setHot(this.rows, undefined)
+    return super.close()
   }
 }
 

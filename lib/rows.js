@@ -3,7 +3,7 @@
 
 const { native, ROWS_PER_CALL, integers, kinds } = require('./binding')
 const { invalidType, show } = require('./errors')
-const { AS_VALUE, READY, checkId, finish, finishAll, mutableOf } = require('./values')
+const { AS_VALUE, checkId, finish, finishAll, mutableOf } = require('./values')
 const { Range } = require('./range')
 
 // Read many keys or ids, already checked, at one moment.
@@ -22,6 +22,9 @@ function checkList (list, what, check) {
   return copy
 }
 
+// Give rows a cache: setHot(rows, l1).
+let setHot
+
 /**
  * The rows of a store: values without keys, numbered from 0 in the order of their puts.
  *
@@ -32,6 +35,8 @@ function checkList (list, what, check) {
 class Rows {
   #store // keeps the store from being collected
   #writer
+  #hot // an L1, or undefined
+  static { setHot = (rows, hot) => { rows.#hot = hot } }
 
   constructor (store, writer) {
     this.#store = store
@@ -55,9 +60,17 @@ class Rows {
    * @returns {any} the value, undefined if there is no such row
    */
   get (id, options) {
+    const hot = this.#hot
+    if (hot !== undefined && options === undefined && typeof id === 'number') {
+      const entry = hot.row(id)
+      if (entry !== undefined) return entry.value
+      checkId(id)
+      return hot.fillRow(id, native.get(this.#writer.handle, id, AS_VALUE))
+    }
     checkId(id)
+    const mutable = mutableOf(options)
     const value = native.get(this.#writer.handle, id, AS_VALUE)
-    return integers[0] === READY ? value : finish(integers[0], value, mutableOf(options))
+    return finish(integers[0], value, mutable)
   }
 
   /**
@@ -112,4 +125,4 @@ class Rows {
   }
 }
 
-module.exports = { Rows, readMany, checkList }
+module.exports = { Rows, setHot: (rows, hot) => setHot(rows, hot), readMany, checkList }

@@ -181,6 +181,8 @@ function mutableOf (options) {
 module.exports = {
   MISSING,
   READY,
+  JSON_TEXT,
+  NUMERAL,
   FAILED,
   AS_VALUE,
   AS_TEXT,

@@ -62,6 +62,7 @@ void cleanup(void *data) {
   e->cursors.each([&](Cursor *cursor) { cursor_close(e, cursor); });
   e->snapshots.each([&](Snapshot *snapshot) { snapshot_close(e, snapshot); });
   for (Store *store : e->all) {
+    store_unwatch(store);
     toon_close(store->db, nullptr);
     delete store;
   }

@@ -56,9 +56,11 @@ enum {
 
 /* Memory that JavaScript sees; lib/binding.js has the same layout. */
 struct Shared {
-  int32_t kind;  /* of the value just returned */
-  int32_t ended; /* a cursor came to its end and is closed */
-  int32_t spare[14];
+  int32_t kind;                     /* of the value just returned */
+  int32_t ended;                    /* a cursor came to its end and is closed */
+  int32_t keep, slot, version_word; /* get() of a watched store: may the value be kept, and by which word */
+  int32_t length;                   /* of its text */
+  int32_t spare[10];
   double version, expires_at;
   double more[6];
   uint8_t kinds[2 * ROWS_PER_CALL]; /* of the values of a chunk, in order */
@@ -130,6 +132,7 @@ struct Store {
   bool closing = false;
   std::atomic<bool> stop_compaction{false};
   napi_deferred closed = nullptr;
+  napi_ref words = nullptr; /* the version words of its cache */
 };
 
 /* A snapshot that JavaScript holds. Closing it takes its handle away; it goes when nothing uses it any more. To
@@ -213,6 +216,8 @@ struct Source {
  * it. */
 void store_hold(Store *store);
 void store_release(Store *store);
+/* Let go of the version words. */
+void store_unwatch(Store *store);
 /* Enter an opened engine handle into the tables. nullptr: no room. */
 Store *store_add(Env *e, toon_db *db);
 

@@ -17,6 +17,7 @@
   X(storeStats)                \
   X(storeSize)                 \
   X(storeNow)                  \
+  X(storeWatch)                \
   /* read.cc */                \
   X(get)                       \
   X(checkKey)                  \

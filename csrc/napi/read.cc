@@ -17,7 +17,9 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   if (!store || !read_key(e, c[1], &key)) return nullptr;
   toon_row row;
   toon_error err;
-  bool found;
+  bool found, watched = store->words && !from.snapshot;
+  toon_stamp stamp = {};
+  if (watched) stamp = toon_watch_stamp(store->db, key);
   if (toon_get(store->db, from.snapshot, key, &row, &found, &err) != TOON_OK) return fail(e, &err);
   if (!found) {
     e->shared->kind = KIND_MISSING;
@@ -32,7 +34,11 @@ napi_value js_get(napi_env env, napi_callback_info info) {
     status = make_value(e, row.field, row.flags, c.integer(2), &out, &kind, &err);
   e->shared->version = (double)row.version;
   e->shared->expires_at = (double)row.expires_at;
+  e->shared->length = row.field.len > INT32_MAX ? INT32_MAX : (int32_t)row.field.len;
   toon_row_release(store->db, &row);
+  e->shared->keep = watched && toon_watch_unchanged(store->db, &stamp);
+  e->shared->slot = (int32_t)stamp.slot;
+  e->shared->version_word = (int32_t)stamp.version;
   if (status != TOON_OK) return fail(e, &err);
   e->shared->kind = kind;
   return out;

@@ -158,6 +158,13 @@ Store *store_add(Env *e, toon_db *db) {
   return store;
 }
 
+void store_unwatch(Store *store) {
+  if (!store->words) return;
+  toon_unwatch(store->db);
+  napi_delete_reference(store->env->env, store->words);
+  store->words = nullptr;
+}
+
 void store_hold(Store *store) { store->busy++; }
 
 static void store_close(Store *store) {
@@ -204,6 +211,7 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   if (!store) return nullptr;
   if (napi_create_promise(env, &store->closed, &promise) != napi_ok) return nullptr;
   c.e->stores.remove(store->handle);
+  store_unwatch(store);
   store->closing = true;
   store_hold(store);
   cursors_close(store);
@@ -211,6 +219,23 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   snapshots_close(store);
   store_release(store);
   return promise;
+}
+
+/* storeWatch(store, words): an Int32Array over shared memory, of 16 + a power of two zeros, in which commits count what they
+ * change. Once a store */
+napi_value js_storeWatch(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  napi_typedarray_type type;
+  size_t length;
+  void *data;
+  if (!store) return nullptr;
+  if (store->words || napi_get_typedarray_info(env, c[1], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array || length < 17 || ((length - 16) & (length - 17)) ||
+      napi_create_reference(env, c[1], 1, &store->words) != napi_ok)
+    return fail_type(c.e, "words must be an Int32Array of 16 + a power of two");
+  toon_watch(store->db, static_cast<uint32_t *>(data), (uint32_t)(length - 16));
+  return nullptr;
 }
 
 /* storeSync(store), storeCheckpoint(store) -> promise */

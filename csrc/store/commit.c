@@ -447,11 +447,22 @@ static void apply(store_engine *engine, store_view *view, const log_frame *frame
   log_segment_publish(engine->tail, end);
   atomic_fetch_add_explicit(&engine->tail->overhead, engine->group.len - frame->bytes, memory_order_relaxed);
   os_mutex_lock(&engine->apply_lock);
+  /* Whoever keeps values learns of the keys that change before they do. Moved rows stay as they are. */
+  size_t changes = 0;
+  if (engine->words) {
+    cache_words_begin(engine->words);
+    for (size_t i = 0; i < engine->insert_count; i++) changes += engine->inserts[i].entry.sequence == frame->sequence;
+    cache_words_bump_all(engine->words, changes);
+    for (size_t i = 0; i < engine->insert_count; i++)
+      if (engine->inserts[i].entry.sequence == frame->sequence)
+        cache_words_bump(engine->words, changes, engine->inserts[i].hash);
+  }
   index_delta_insert(active, engine->inserts, engine->insert_count);
   engine->sequence = frame->sequence;
   engine->tail_crc = engine->tail->last_crc = frame->crc;
   atomic_store_explicit(&engine->published_row, frame->next_row, memory_order_relaxed);
   atomic_store_explicit(&engine->published, frame->sequence, memory_order_release);
+  if (engine->words) cache_words_end(engine->words);
   commit_count_replaced(engine, view, engine->tail);
   os_mutex_unlock(&engine->apply_lock);
 }

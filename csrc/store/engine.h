@@ -14,6 +14,7 @@
 #ifndef TOON_STORE_ENGINE_H
 #define TOON_STORE_ENGINE_H
 
+#include "cache/words.h"
 #include "index/cursor.h"
 #include "log/frame.h"
 #include "log/segment.h"
@@ -104,6 +105,7 @@ typedef struct store_engine {
   store_tally tallies[2]; /* of the active and the frozen delta */
 
   os_mutex apply_lock;
+  cache_words *words; /* apply_lock: of the handles whose owners keep values */
 
   os_mutex sync_lock;      /* one log sync at a time, so that a failure is seen by whoever syncs next */
   _Atomic uint64_t synced; /* the last sequence known to be on disk */
@@ -145,6 +147,7 @@ struct toon_db {
   toon_batch *spare; /* batches to use again: their memory is warm */
   uint32_t spare_count;
   _Atomic uint64_t seen_nearly_full, seen_failures; /* by toon_events */
+  cache_words words;
 };
 
 /* ---- view.c and friends, on the engine ---- */

@@ -284,6 +284,7 @@ toon_status toon_open(const char *path, const toon_options *options, toon_db **o
 
 toon_status toon_close(toon_db *db, toon_error *err) {
   store_engine *engine = db->engine;
+  toon_unwatch(db);
   toon_status status = TOON_OK;
   toon_error local;
   if (!err) err = &local;

@@ -199,3 +199,31 @@ void toon_cursor_close(toon_cursor *cursor) {
   toon_snapshot_close(cursor->own);
   toon_free(cursor);
 }
+
+void toon_watch(toon_db *db, uint32_t *words, uint32_t slots) {
+  store_engine *engine = db->engine;
+  os_mutex_lock(&engine->apply_lock); /* no commit is half visible */
+  db->words = (cache_words){.next = engine->words, .words = (_Atomic uint32_t *)words, .slots = slots};
+  engine->words = &db->words;
+  os_mutex_unlock(&engine->apply_lock);
+}
+
+void toon_unwatch(toon_db *db) {
+  store_engine *engine = db->engine;
+  os_mutex_lock(&engine->apply_lock);
+  cache_words **at = &engine->words;
+  while (*at && *at != &db->words) at = &(*at)->next;
+  if (*at) *at = db->words.next;
+  db->words = (cache_words){0};
+  os_mutex_unlock(&engine->apply_lock);
+}
+
+toon_stamp toon_watch_stamp(toon_db *db, toon_key key) {
+  cache_stamp stamp = cache_words_stamp(&db->words, index_key_hash(db->engine->store_id, key));
+  return (toon_stamp){stamp.word, stamp.slot, stamp.version};
+}
+
+bool toon_watch_unchanged(toon_db *db, const toon_stamp *stamp) {
+  cache_stamp same = {stamp->word, stamp->slot, stamp->version};
+  return cache_words_unchanged(&db->words, &same);
+}

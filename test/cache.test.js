@@ -1,0 +1,193 @@
+'use strict'
+// The cache of ready values: hot reads, and that none is ever stale.
+
+const assert = require('node:assert/strict')
+const path = require('node:path')
+const { Worker } = require('node:worker_threads')
+const { open, ToonStore } = require('..')
+const { setup } = require('./support')
+
+describe('the cache', () => {
+  const { folder, keep } = setup()
+  const openCache = async (options, dir = path.join(folder(), 'data')) => keep(await open(dir, options))
+
+  it('hands out the same frozen object, and never the one that was put', async () => {
+    const db = await openCache()
+    const mine = { list: [1, { a: 1 }] }
+    await db.put('k', mine)
+    const first = db.get('k')
+    assert.notEqual(first, mine)
+    assert.ok(Object.isFrozen(first) && Object.isFrozen(first.list[1]))
+    assert.equal(db.get('k'), first)
+    const own = db.get('k', { mutable: true })
+    own.list.push(3)
+    assert.deepEqual(db.get('k'), { list: [1, { a: 1 }] })
+    const { hits, misses, rows } = db.stats().cache
+    assert.deepEqual({ hits, misses, rows }, { hits: 2, misses: 1, rows: 1 })
+  })
+
+  it('sees every kind of change', async () => {
+    const db = await openCache()
+    const seen = () => db.get('k')
+    const changes = [
+      [() => db.put('k', 'a'), 'a'],
+      [() => db.put('k', 'b'), 'b'],
+      [() => db.delete('k'), undefined],
+      [() => db.batch([{ type: 'put', key: 'k', value: 1 }]), 1],
+      [() => db.transaction(tx => tx.put('k', { n: tx.get('k') + 1 })), { n: 2 }],
+      [() => db.update('k', old => old.n + 1), 3],
+      [() => db.putSync('k', null), null],
+      [() => db.clear(), undefined],
+      [() => db.put('k', 'c', { ifAbsent: true }), 'c'],
+      [() => db.deleteSync('k'), undefined]
+    ]
+    for (const [change, value] of changes) {
+      seen()
+      await change()
+      assert.deepEqual(seen(), value, String(change))
+      assert.deepEqual(seen(), value, String(change))
+    }
+  })
+
+  it('knows when a row has lapsed, and that an expiry was set or taken away', async () => {
+    const db = await openCache()
+    await db.put('k', 'v')
+    assert.equal(db.get('k'), 'v')
+    await db.expire('k', 20)
+    const end = Date.now() + 2000
+    while (db.get('k') !== undefined && Date.now() < end);
+    assert.equal(db.get('k'), undefined)
+    await db.put('p', 'v', { ttl: 30 })
+    assert.equal(db.get('p'), 'v')
+    await db.persist('p')
+    await new Promise(resolve => setTimeout(resolve, 60))
+    assert.equal(db.get('p'), 'v')
+  })
+
+  it('keeps rows by id, and sees their changes', async () => {
+    const db = await openCache({ capacity: 4 })
+    const ids = []
+    for (let i = 0; i < 10; i++) ids.push(await db.rows.put({ i }))
+    for (const id of ids) assert.equal(db.rows.get(id), db.rows.get(id))
+    for (const id of ids) assert.deepEqual(db.rows.get(id), { i: id })
+    await db.rows.update(9, 'new')
+    assert.equal(db.rows.get(9), 'new')
+    await db.rows.delete(9)
+    assert.equal(db.rows.get(9), undefined)
+    for (const bad of [-1, 1.5, '1', null, Symbol('s'), 1n, { valueOf: () => 1 }]) {
+      assert.throws(() => db.rows.get(bad), { code: 'TOON_EINVAL' })
+    }
+  })
+
+  it('never shares bytes', async () => {
+    const db = await openCache()
+    for (const size of [10, 100000]) {
+      await db.put('b', Buffer.alloc(size, 1))
+      db.get('b').fill(2)
+      assert.equal(db.get('b')[0], 1)
+    }
+  })
+
+  it('is bounded in rows and in bytes', async () => {
+    const db = await openCache({ capacity: 50, cacheBytes: 20000 })
+    await db.batch(Array.from({ length: 500 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i })))
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 500; i++) assert.equal(db.get(`k${i}`), i)
+      assert.equal(db.stats().cache.rows, 50)
+    }
+    await db.batch(Array.from({ length: 50 }, (_, i) => ({ type: 'put', key: `k${i}`, value: 'x'.repeat(900) })))
+    for (let i = 0; i < 50; i++) {
+      assert.equal(db.get(`k${i}`).length, 900)
+      assert.ok(db.stats().cache.bytes <= 20000)
+    }
+    for (let i = 0; i < 50; i++) await db.rows.put('y'.repeat(900))
+    for (let i = 0; i < 50; i++) {
+      assert.equal(db.rows.get(i).length, 900)
+      assert.ok(db.stats().cache.bytes <= 20000)
+    }
+    assert.equal((await openCache({ capacity: 0 })).stats().cache, undefined)
+  })
+
+  it('sees more changes in one commit than it has words, and compaction changes nothing', async () => {
+    const db = await openCache({ durability: 'close', capacity: 10 })
+    const ops = n => Array.from({ length: 3000 }, (_, i) => ({ type: 'put', key: `k${i}`, value: n }))
+    for (const n of [1, 2]) {
+      await db.batch(ops(n))
+      for (let i = 0; i < 3000; i += 300) assert.equal(db.get(`k${i}`), n)
+    }
+    const { hits } = db.stats().cache
+    await db.compact()
+    assert.equal(db.get('k2700'), 2)
+    assert.equal(db.stats().cache.hits, hits + 1)
+  })
+
+  it('sees what other handles of the directory write, and is past snapshots', async () => {
+    const db = await openCache()
+    const other = keep(await ToonStore.open(db.path))
+    await other.put('k', 1)
+    assert.equal(db.get('k'), 1)
+    const then = db.snapshot()
+    await other.put('k', 2)
+    assert.equal(db.get('k'), 2)
+    assert.equal(then.get('k'), 1)
+    then.close()
+    await other.close()
+    await db.put('k', 3)
+    assert.equal(db.get('k'), 3)
+  })
+
+  it('refuses hot keys too once it is closed, even while upkeep is under way', async () => {
+    const db = await openCache()
+    await db.put('k', 1)
+    await db.rows.put(2)
+    db.get('k')
+    db.rows.get(0)
+    const upkeep = db.checkpoint()
+    const closed = db.close()
+    assert.throws(() => db.get('k'), { code: 'TOON_ECLOSED' })
+    assert.throws(() => db.rows.get(0), { code: 'TOON_ECLOSED' })
+    await Promise.all([upkeep, closed])
+  })
+
+  it('shows no stale value and no half of a commit while a worker writes', async function () {
+    this.timeout(30000)
+    const db = await openCache({ durability: 'close' })
+    await db.batch([{ type: 'put', key: 'a', value: 0 }, { type: 'put', key: 'b', value: { n: 0 } }])
+    const shared = new Int32Array(new SharedArrayBuffer(8)) // the last number resolved, the end
+    const worker = new Worker(`
+      const { workerData: { root, dir, shared } } = require('node:worker_threads')
+      require(root).open(dir, { durability: 'close' }).then(async db => {
+        for (let n = 1; n <= 3000; n++) {
+          if (n % 3) await db.batch([{ type: 'put', key: 'a', value: n }, { type: 'put', key: 'b', value: { n } }])
+          else await db.transaction(tx => { tx.put('b', { n }); tx.put('a', n) })
+          if (db.get('a') !== n || db.get('b').n !== n) throw new Error('its own write is not seen')
+          Atomics.store(shared, 0, n)
+        }
+        await db.close()
+      }).finally(() => Atomics.store(shared, 1, 1))
+    `, { eval: true, workerData: { root: path.join(__dirname, '..'), dir: db.path, shared } })
+    let failure
+    const ended = new Promise(resolve => {
+      worker.on('error', err => { failure = err })
+      worker.on('exit', resolve)
+    })
+    let last = 0
+    while (Atomics.load(shared, 1) === 0) {
+      for (let i = 0; i < 2000; i++) {
+        const resolved = Atomics.load(shared, 0)
+        const a = db.get('a')
+        const b = db.get('b').n
+        const again = db.get('a')
+        if (a < resolved || a < last || b < a || again < b) {
+          assert.fail(`stale: a ${a}, b ${b}, a ${again}; resolved ${resolved}, seen before ${last}`)
+        }
+        last = again
+      }
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await ended
+    assert.equal(failure, undefined)
+    assert.equal(last <= 3000 && db.get('a'), 3000)
+    assert.ok(db.stats().cache.hits > 0)
+  })
+})
