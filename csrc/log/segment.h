@@ -29,7 +29,8 @@ typedef struct log_segment {
   _Atomic uint64_t deletes;  /* bytes of delete lines */
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
-  _Atomic bool damaged; /* compaction has met a damaged row or group and leaves the segment alone */
+  _Atomic bool damaged;  /* compaction has met a damaged row or group and leaves the segment alone */
+  uint64_t compacted_to; /* compactions that were ended early have moved what stands before. Background thread */
 } log_segment;
 
 /* DIRECTORY/db.toon or DIRECTORY/db.N.toon, appended with a NUL that is not counted in out->len. */

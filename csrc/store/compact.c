@@ -230,17 +230,26 @@ static bool go_on(store_engine *engine, progress *p) {
   return p->request->progress(p->request->ctx, p->total ? (double)p->done / (double)p->total : 1.0);
 }
 
-static toon_status compact_segment(store_engine *engine, log_segment *segment, progress *p, toon_error *err) {
-  toon_status status = TOON_OK;
-  slice s = {0};
-  uint64_t offset = LOG_HEADER_SIZE, length = atomic_load(&segment->length), before = p->done;
+/* Do deletes end in this segment? Only where no older one can come back. */
+static bool ends_deletes(store_engine *engine, const log_segment *segment) {
   store_view *view = engine_view(engine);
   bool oldest = view->segments[0] == segment && !engine->removed_count && !engine->removed_unsynced && !engine->ghosts;
   view_unref(view);
+  return oldest;
+}
+
+/* Goes on after the slices that an earlier, ended attempt has moved: their rows are in later segments, and stay there. */
+static toon_status compact_segment(store_engine *engine, log_segment *segment, progress *p, toon_error *err) {
+  toon_status status = TOON_OK;
+  slice s = {0};
+  uint64_t length = atomic_load(&segment->length), before = p->done;
+  bool drop_deletes = ends_deletes(engine, segment);
+  uint64_t offset = segment->compacted_to ? segment->compacted_to : LOG_HEADER_SIZE;
   while (offset < length) {
-    TOON_GOTO(collect(engine, segment, &offset, oldest, &s, err));
+    TOON_GOTO(collect(engine, segment, &offset, drop_deletes, &s, err));
     for (size_t at = 0; at < s.count;) {
       TOON_GOTO(move_group(engine, segment, &s, &at, err));
+      if (at == s.count) segment->compacted_to = offset;
       background_slice(engine);
       background_checkpoint_if_wanted(engine);
       p->done = before + (uint64_t)((double)(offset - LOG_HEADER_SIZE) * (double)at / (double)s.count);
@@ -363,7 +372,9 @@ toon_status compact_all(store_engine *engine, compact_request *request, toon_err
   toon_status damage = TOON_OK;
   toon_error what;
   for (size_t i = 0; i < count; i++) {
-    if (status == TOON_OK) status = compact_segment(engine, work[i], &p, err);
+    /* Without dead rows there are only deletes to win, and none while a reader, or a failed unlink, holds an older file. */
+    bool worth = dead_bytes(work[i]) || ends_deletes(engine, work[i]);
+    if (status == TOON_OK && worth) status = compact_segment(engine, work[i], &p, err);
     if (status == TOON_ECORRUPT) { /* the segment stays; the others need not suffer for it */
       atomic_store(&work[i]->damaged, true);
       damage = status;
