@@ -235,6 +235,31 @@ TEST(an_expiry_can_be_changed_within_the_group_that_put_the_row) {
   stop();
 }
 
+/* A transaction that is refused, in one commit with a put that is not: nothing of it is seen. */
+TEST(a_refused_member_leaves_nothing_in_its_group) {
+  toon_batch *b;
+  uint64_t v;
+  start();
+  put("a", "1");
+  toon_snapshot *s = snap();
+  put("a", "2");
+  CHECK_EQ(toon_batch_new(db, &b, &err), TOON_OK);
+  CHECK_EQ(toon_batch_begin_at(b, s, &err), TOON_OK);
+  CHECK_EQ(toon_batch_put(b, K("x"), TOON_INPUT_JSON, S("3"), NULL, &err), TOON_OK);
+  CHECK_EQ(toon_batch_put(b, K("a"), TOON_INPUT_JSON, S("3"), NULL, &err), TOON_OK);
+  CHECK_EQ(toon_batch_end(b, &err), TOON_OK);
+  CHECK_EQ(toon_batch_put(b, K("y"), TOON_INPUT_JSON, S("4"), NULL, &err), TOON_OK);
+  CHECK_EQ(toon_commit(db, b, &err), TOON_OK);
+  CHECK_EQ(toon_batch_result(b, 0, &v, &err), TOON_ECONFLICT);
+  CHECK_EQ(toon_batch_result(b, 1, &v, &err), TOON_OK);
+  toon_batch_free(b);
+  toon_snapshot_close(s);
+  CHECK_EQ(get("x"), -1);
+  CHECK_EQ(get("a"), 2);
+  CHECK_EQ(get("y"), 4);
+  stop();
+}
+
 TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
 
 CHECK_MAIN
