@@ -1,7 +1,15 @@
 'use strict'
-// The tables of the benchmarks: a plain one for the terminal, one in Markdown.
+// The tables of the benchmarks: a plain one for the terminal, one in Markdown; and results.md, a section for each benchmark.
 
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { spawnSync } = require('node:child_process')
 const { CASES, PERSISTENT } = require('./cases')
+const { installedVersion } = require('./peers')
+
+const RESULTS = path.join(__dirname, 'results.md')
+const SECTIONS = ['store', 'codec', 'tokens']
 
 const PEERS = PERSISTENT.filter(name => name !== 'toonstore')
 
@@ -16,7 +24,7 @@ function digits (value) {
 }
 
 // 361234 -> '361 k', 2.345 -> '2.35 ms'
-function figure (value, unit) {
+function figure (value, unit = '') {
   if (unit === 'ms') return `${digits(value)} ms`
   if (value >= 999.5e3) return `${digits(value / 1e6)} M`
   return value >= 1000 ? `${digits(value / 1e3)} k` : digits(value)
@@ -79,4 +87,30 @@ function markdown (rows) {
   return [line(rows[0]), line(rule), ...rows.slice(1).map(line)].join('\n')
 }
 
-module.exports = { median, figure, table, plain, markdown }
+/**
+ * What was measured where: the machine, and the versions of all that took part.
+ *
+ * @param {string[]} packages - of bench/package.json
+ * @returns {string[]}
+ */
+function machine (packages) {
+  const cpus = os.cpus()
+  const git = spawnSync('git', ['-C', __dirname, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' })
+  const commit = git.status === 0 ? ` (commit ${git.stdout.trim()})` : ''
+  const versions = packages.map(name => `${name} ${installedVersion(name) ?? 'missing'}`)
+  return [
+    `${cpus.length} x ${cpus[0]?.model.trim() ?? 'CPU'}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${os.release()} ${os.arch()}`,
+    `Node.js ${process.version}, toonstore ${require('../package.json').version}${commit}, ${versions.join(', ')}`
+  ]
+}
+
+// Replace one section of results.md; the others stay. A section begins with a line <!-- NAME -->.
+function writeSection (name, text) {
+  const old = fs.existsSync(RESULTS) ? fs.readFileSync(RESULTS, 'utf8') : ''
+  const parts = new Map(old.split(/^(?=<!-- \w+ -->$)/m).map(part => [/^<!-- (\w+) -->/.exec(part)?.[1], part]))
+  parts.set(name, `<!-- ${name} -->\n${text}`)
+  const sections = SECTIONS.filter(section => parts.has(section)).map(section => parts.get(section).trimEnd() + '\n')
+  fs.writeFileSync(RESULTS, ['# Benchmark results\n', ...sections].join('\n'))
+}
+
+module.exports = { median, figure, ratio, table, plain, markdown, machine, writeSection }

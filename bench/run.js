@@ -1,6 +1,6 @@
 'use strict'
 // npm run bench: every case for every driver, each in a process of its own, several rounds by turns; a table at the end, and
-// bench/results.md after a full run.
+// the section "The store" of bench/results.md after a full run.
 //   --only NAME[,NAME]   these cases (a name, or the beginning of one)     --drivers NAME[,NAME]   these drivers
 //   --rounds N           rounds (3)                                        --quick                 a smoke test: small, one round
 //   --list               the names of the cases
@@ -8,13 +8,12 @@
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { spawn, spawnSync } = require('node:child_process')
+const { spawn } = require('node:child_process')
 const { parseArgs } = require('node:util')
 const { CASES, DRIVERS } = require('./cases')
 const { install, installedVersion } = require('./peers')
-const { median, figure, table, plain, markdown } = require('./report')
+const { median, figure, table, plain, markdown, machine, writeSection } = require('./report')
 
-const RESULTS = path.join(__dirname, 'results.md')
 const TIME_LIMIT = 120e3 // ms, of one process
 const BUDGET = 9 * 60e3 // ms, of a run: on a slow or busy machine cases get fewer rounds, though one at least
 
@@ -134,23 +133,12 @@ async function runCase (name, options, places, deadline) {
   return figures
 }
 
-function machine () {
-  const cpus = os.cpus()
-  const git = spawnSync('git', ['-C', __dirname, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' })
-  const commit = git.status === 0 ? ` (commit ${git.stdout.trim()})` : ''
-  const peers = [...DRIVERS.slice(1, -1), 'benchmark'].map(name => `${name} ${installedVersion(name) ?? 'missing'}`)
-  return [
-    `${cpus.length} x ${cpus[0]?.model.trim() ?? 'CPU'}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${os.release()} ${os.arch()}`,
-    `Node.js ${process.version}, toonstore ${require('../package.json').version}${commit}, ${peers.join(', ')}`
-  ]
-}
-
 function results (rows, figures, options, facts, started) {
   const rounds = [...figures.values()].flatMap(byDriver => [...byDriver.values()])
     .filter(({ error }) => error === undefined).map(list => list.rounds.length)
   const least = Math.min(...rounds)
   const minutes = ((Date.now() - started) / 60e3).toFixed(1)
-  return `# Benchmark results
+  return `## The store
 
 ${new Date(started).toISOString().slice(0, 10)}, ${facts.join('; ')}. Temporary files in ${os.tmpdir()}.
 Rerun with \`npm run bench\` (${minutes} minutes here); [README.md](README.md) says how it measures.
@@ -178,7 +166,7 @@ async function main () {
     options.drivers.splice(options.drivers.indexOf(driver), 1)
   }
   const started = Date.now()
-  const facts = machine()
+  const facts = machine([...DRIVERS.slice(1, -1), 'benchmark'])
   console.log(facts.join('\n') + '\n')
   const places = new Places(options.quick ? '1' : '0')
   process.on('exit', () => places.remove())
@@ -191,8 +179,8 @@ async function main () {
   const rows = table(figures, options.drivers)
   console.log('\n' + plain(rows))
   if (options.full) {
-    fs.writeFileSync(RESULTS, results(rows, figures, options, facts, started))
-    console.log(`\nWritten to ${path.relative(process.cwd(), RESULTS)}`)
+    writeSection('store', results(rows, figures, options, facts, started))
+    console.log('\nWritten to bench/results.md')
   } else {
     console.log('\nNot a full run: bench/results.md stays as it is')
   }
