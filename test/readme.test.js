@@ -37,7 +37,7 @@ describe('README', () => {
 
 describe('the tour', () => {
   const { folder } = setup()
-  const tour = cwd => spawnSync(process.execPath, [path.join(root, 'lib', 'cli', 'tour.js')], { cwd, encoding: 'utf8', timeout: 30000 })
+  const tour = (cwd, ...flags) => spawnSync(process.execPath, [...flags, path.join(root, 'lib', 'cli', 'tour.js')], { cwd, encoding: 'utf8', timeout: 30000 })
 
   it('runs, and runs again over what it has left', () => {
     const dir = folder()
@@ -47,7 +47,21 @@ describe('the tour', () => {
       assert.strictEqual(status, 0)
       assert.match(stdout, /all deeply equal/)
       assert.match(stdout, /packages\[\d+\]\{name,version,license\}:/)
+      assert.match(stdout, /that table: [\d,]+ as TOON, [\d,]+ as compact JSON: [\d.]+ % less/)
     }
+  })
+
+  it('goes on without the tokenizer, and says how to get it', () => {
+    const dir = folder()
+    const without = path.join(dir, 'without.js')
+    fs.writeFileSync(without, `const Module = require('module')
+      const resolve = Module._resolveFilename
+      Module._resolveFilename = (name, ...rest) => resolve(name.startsWith('gpt-tokenizer') ? './absent/' + name : name, ...rest)`)
+    const { status, stdout, stderr } = tour(dir, '-r', without)
+    assert.strictEqual(stderr, '')
+    assert.strictEqual(status, 0)
+    assert.match(stdout, /npm install gpt-tokenizer/)
+    assert.match(stdout, /Opened in/)
   })
 
   it('leaves a directory alone that it has not made', () => {

@@ -5,8 +5,9 @@
 const assert = require('node:assert')
 const fs = require('node:fs')
 const path = require('node:path')
-const { ToonStore, decode } = require('..')
+const { ToonStore, encode, decode } = require('..')
 const { findDocuments } = require('./documents')
+const { findTokenizer } = require('./tokens')
 
 const DIRECTORY = 'toonstore-tour'
 const MARK = 'made-by-the-toonstore-tour' // a file that says whose directory it is
@@ -113,10 +114,25 @@ function showTable (db) {
   const json = JSON.stringify({ packages: [...db.values(options)] })
   say(`${count(table.length)} characters; the same as JSON takes ${count(json.length)}.`)
   assert.deepStrictEqual(decode(table), JSON.parse(json))
+  return { table, json }
+}
+
+function countTokens ({ table, json }, { documents }) {
+  heading('5. What a language model reads, in tokens (counted with gpt-tokenizer, o200k_base)')
+  const tokenizer = findTokenizer()
+  if (tokenizer === undefined) return say('gpt-tokenizer is not installed; with it the tour counts them: npm install gpt-tokenizer')
+  const tell = (what, toon, compact) => {
+    const [ours, theirs] = [tokenizer(toon), tokenizer(compact)]
+    const share = Math.abs(1 - ours / theirs) * 100
+    say(`${what}: ${count(ours)} as TOON, ${count(theirs)} as compact JSON: ${share.toFixed(1)} % ${ours > theirs ? 'more' : 'less'}`)
+  }
+  tell('that table', table, json)
+  const some = documents.slice(0, 100).map(({ value }) => value)
+  tell(`${plural(some.length, 'whole document')}, mixed and nested`, encode(some), JSON.stringify(some))
 }
 
 async function reopen (dir, { documents, lines }) {
-  heading('5. Closing, opening again, counting')
+  heading('6. Closing, opening again, counting')
   const start = performance.now()
   const db = await ToonStore.open(dir)
   const ms = performance.now() - start
@@ -142,7 +158,7 @@ async function main () {
     const ids = await write(db, found)
     await compare(db, found, ids)
     showFile(dir)
-    showTable(db)
+    countTokens(showTable(db), found)
   } finally {
     await db.close()
   }
