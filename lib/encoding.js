@@ -1,9 +1,11 @@
 'use strict'
 // TOON text: encode and decode, by the engine's codec.
 
+const { types } = require('node:util')
 const { native } = require('./binding')
 const { invalidType, show } = require('./errors')
 const { isBytes } = require('./values')
+const { assemble, canGenerate } = require('./tables')
 const { checkInteger, checkObject, checkNames } = require('./options')
 
 const ENCODE_OPTIONS = new Set(['delimiter', 'indentSize'])
@@ -36,16 +38,49 @@ function encode (value, options) {
   if (isBytes(value)) {
     return 'base64:' + Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
   }
-  let json
   try {
-    json = JSON.stringify(value) ?? 'null'
+    if (hasLongStrings(value, 2)) {
+      const strings = []
+      const json = stringifyAround(value, strings)
+      if (json !== undefined) return native.encode(json, delimiter.charCodeAt(0), indentSize, strings)
+    }
+    return native.encode(JSON.stringify(value) ?? 'null', delimiter.charCodeAt(0), indentSize)
   } catch (err) {
-    if (err instanceof TypeError || err instanceof RangeError) {
+    // What JSON.stringify itself throws: cycles, BigInt, nesting too deep.
+    if (err.code === undefined && (err instanceof TypeError || err instanceof RangeError)) {
       throw invalidType(`the value cannot be encoded: ${err.message}`, err)
     }
     throw err
   }
-  return native.encode(json, delimiter.charCodeAt(0), indentSize)
+}
+
+// Long strings go to the addon as they are, because it looks for what must be escaped faster than JSON.stringify does.
+const LONG = 1024
+
+// Whether a look at the first fields finds a long string.
+function hasLongStrings (value, levels) {
+  if (typeof value === 'string') return value.length >= LONG
+  if (typeof value !== 'object' || value === null || levels < 0) return false
+  if (Array.isArray(value)) return value.length > 0 && hasLongStrings(value[0], levels - 1)
+  let looked = 0
+  for (const key in value) {
+    if (hasLongStrings(value[key], levels - 1)) return true
+    if (++looked === 8) return false
+  }
+  return false
+}
+
+// JSON text in which a string of U+0001 and a number stands for every long string, and for those that begin with U+0001
+// themselves. undefined if a key begins so.
+function stringifyAround (value, strings) {
+  let plain = true
+  const json = JSON.stringify(value, (key, item) => {
+    if (key.charCodeAt(0) === 1) plain = false
+    if (types.isStringObject(item)) item = String(item)
+    if (typeof item !== 'string' || (item.length < LONG && item.charCodeAt(0) !== 1)) return item
+    return `\u0001${strings.push(item) - 1}`
+  })
+  return plain ? json : undefined
 }
 
 /**
@@ -67,7 +102,8 @@ function decode (text, options) {
   const { strict = true, indentSize = 2 } = given
   if (typeof strict !== 'boolean') throw invalidType(`strict must be a boolean (got ${show(strict)})`)
   checkInteger('indentSize', indentSize, 1, 16)
-  return JSON.parse(native.decode(text, indentSize, strict ? 1 : 0))
+  const out = native.decode(text, indentSize, (strict ? 1 : 0) | (canGenerate ? 2 : 0))
+  return typeof out === 'string' ? JSON.parse(out) : assemble(out)
 }
 
 module.exports = { encode, decode }

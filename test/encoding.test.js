@@ -69,3 +69,80 @@ describe('encode and decode', () => {
     assert.deepEqual(decode(encode(value)), value)
   })
 })
+
+describe('tables of many rows', () => {
+  const { native } = require('../lib/binding')
+  const { canGenerate } = require('../lib/tables')
+  const plain = text => JSON.parse(native.decode(text, 2, 1)) // row by row, through JSON
+
+  const cell = fc.oneof({ weight: 6, arbitrary: fc.integer() }, fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(),
+    fc.constant(null), fc.string({ maxLength: 12 }), fc.constantFrom('a\nb', '', ' x ', 'ü😀', '123', 'true', '-', 'a,b', '"', '\\', '\u0001', '-0'))
+  const columnOf = fc.constantFrom(fc.integer({ min: -1e9, max: 1e9 }), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }),
+    fc.boolean(), fc.string(), fc.string({ unit: 'grapheme' }), cell)
+  const name = fc.oneof(fc.constantFrom('id', 'name', '__proto__', 'constructor', '1', 'a b', 'x"y', '\\', "'", '`${x}`', '\u2028', 'return', '*/'), fc.string())
+  const table = fc.uniqueArray(fc.tuple(name, columnOf), { minLength: 1, maxLength: 6, selector: ([key]) => key })
+    .chain(columns => fc.array(fc.tuple(...columns.map(([, arbitrary]) => arbitrary)), { minLength: 14, maxLength: 40 })
+      .map(rows => rows.map(cells => Object.fromEntries(columns.map(([key], i) => [key, cells[i]])))))
+
+  it('are what they are when read row by row', () => {
+    assert.ok(canGenerate)
+    fc.assert(fc.property(table, fc.constantFrom(',', '\t', '|'), fc.nat(4), (rows, delimiter, shape) => {
+      const value = [rows, { rows }, { a: { b: [{ x: rows, y: 1 }] } }, { rows, more: { rows } }, Object.fromEntries([['__proto__', rows]])][shape]
+      const text = encode(value, { delimiter })
+      const out = decode(text)
+      assert.deepEqual(out, plain(text))
+      assert.equal(JSON.stringify(out), JSON.stringify(plain(text)))
+      assert.equal(encode(out, { delimiter }), text)
+    }), { numRuns: 500 })
+  })
+
+  it('keep groups of columns, zeros and numbers too long for a double', () => {
+    const rows = Array.from({ length: 20 }, (_, i) => `  ${i},${i}.50,"${i}",${i % 2 ? 'x' : 'y'},-0,${i ? '1' : '0.5'}`)
+    const text = `rows[20]{id,at{x,"y z"},tag,zero,mixed}:\n${rows.join('\n')}\nend: 1e999`
+    const out = decode(text)
+    assert.deepEqual(out, plain(text))
+    assert.deepEqual(out.rows[3], { id: 3, at: { x: 3.5, 'y z': '3' }, tag: 'x', zero: 0, mixed: 1 })
+    assert.ok(Object.is(out.rows[0].zero, 0))
+  })
+
+  it('are refused with the line where they are wrong', () => {
+    const rows = Array.from({ length: 20 }, (_, i) => `  ${i},a`)
+    const wrong = (lines, line) => assert.throws(() => decode(['rows[20]{id,name}:', ...lines].join('\n')), { code: 'TOON_ESYNTAX', line })
+    wrong(rows.with(10, '  10'), 12)
+    wrong(rows.with(10, '  10,a,b'), 12)
+    wrong(rows.with(10, '  10,"a'), 12)
+    wrong(rows.slice(1), 20)
+    wrong([...rows, '  20,a'], 22)
+  })
+
+  it('are read where code must not be made from strings', () => {
+    const script = `const { decode } = require(${JSON.stringify(require.resolve('..'))})
+      const out = decode('rows[20]{id,name}:\\n' + Array.from({ length: 20 }, (_, i) => '  ' + i + ',n').join('\\n'))
+      if (require(${JSON.stringify(require.resolve('../lib/tables'))}).canGenerate) throw new Error('it could')
+      process.stdout.write(JSON.stringify(out.rows[19]))`
+    const out = require('node:child_process').execFileSync(process.execPath, ['--disallow-code-generation-from-strings', '-e', script], { encoding: 'utf8' })
+    assert.equal(out, '{"id":19,"name":"n"}')
+  })
+})
+
+describe('long strings', () => {
+  const long = fc.tuple(fc.constantFrom('', '\u0001', '\u00010', '"', '\\', '\n', 'ж', '😀'), fc.nat(2000)).map(([head, n]) => head + 'x y, '.repeat(n / 2))
+  const leaf = fc.oneof(long, fc.constantFrom('\u00010', '\u0001', 'short', 1, null, new String('\u00010'), new Date(0)))
+  const value = fc.oneof(leaf, fc.array(leaf), fc.dictionary(fc.constantFrom('a', 'b', '\u00010', '__proto__'), fc.oneof(leaf, fc.array(leaf))))
+
+  it('give what the reference gives', () => {
+    fc.assert(fc.property(value, given => {
+      assert.equal(encode(given), toon.encode(JSON.parse(JSON.stringify(given))))
+    }), { numRuns: 500 })
+    assert.equal(decode(encode({ a: 'y'.repeat(5000), b: 'x' })).a.length, 5000)
+  })
+
+  it('must be valid Unicode', () => {
+    const text = 'x'.repeat(5000)
+    assert.throws(() => encode(text + '\ud800'), { name: 'TypeError', code: 'TOON_EINVAL' })
+    assert.throws(() => encode([text, '\udc00' + text]), { name: 'TypeError', code: 'TOON_EINVAL' })
+    const cycle = { text }
+    cycle.self = cycle
+    assert.throws(() => encode(cycle), { name: 'TypeError', code: 'TOON_EINVAL' })
+  })
+})

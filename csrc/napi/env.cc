@@ -74,6 +74,7 @@ void finalize(napi_env, void *data, void *) {
   toon_buf_free(&e->units);
   toon_buf_free(&e->text);
   toon_buf_free(&e->keys);
+  toon_buf_free(&e->out);
   delete e;
 }
 

@@ -9,6 +9,7 @@
 #include "toon/encode.h"
 #include "toon/number.h"
 #include "toon/scan.h"
+#include "toon/table.h"
 
 #define DEPTH_OPEN UINT32_MAX /* taken from the first line */
 
@@ -152,10 +153,11 @@ static toon_status put_key(toon_decoder *d, frame *f, toon_slice token) {
     const uint8_t *end = token.ptr + token.len;
     TOON_TRY(put_string(d, token.ptr, end, toon_scan_escape(token.ptr, end, d->lines.end)));
   }
+  f->key_at = (uint32_t)at;
+  f->key_len = (uint32_t)(toon_written(&d->w) - at);
   if (d->unique) {
     bool fresh;
-    TOON_TRY(toon_keyset_add(&d->keys, f->keys, d->w.buf->ptr + d->w.start, (uint32_t)at,
-                             (uint32_t)(toon_written(&d->w) - at), &fresh));
+    TOON_TRY(toon_keyset_add(&d->keys, f->keys, d->w.buf->ptr + d->w.start, f->key_at, f->key_len, &fresh));
     if (!fresh) return wrong(d, token.ptr, "no key twice in an object");
   }
   return put_lit(d, ":");
@@ -276,7 +278,9 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
   TOON_TRY(toon_read_columns(&d->columns, h->columns, h->delimiter, d->strict, &d->fault));
   TOON_TRY(deepen(d, 1 + d->columns.depth, at));
   TOON_TRY(content_depth(d, base, &depth));
-  TOON_TRY(put_lit(d, "["));
+  bool aside = false;
+  if (d->tables) TOON_TRY(toon_table_begin(d, d->tables, h, &aside));
+  if (!aside) TOON_TRY(put_lit(d, "["));
   while ((!d->strict || rows < h->count) && peek(d, &status) && d->lines.line.depth > base) {
     toon_line line = d->lines.line;
     at = line.at;
@@ -284,7 +288,12 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
     if (!is_row(d, line.at, line.end, h->delimiter)) break;
     toon_lines_take(&d->lines);
     if (!start) start = line.number;
-    if (rows++) TOON_TRY(put_lit(d, ","));
+    rows++;
+    if (aside) {
+      TOON_TRY(toon_table_row(d, d->tables, line.at, line.end, h->delimiter));
+      continue;
+    }
+    if (rows > 1) TOON_TRY(put_lit(d, ","));
     TOON_TRY(toon_decode_row(d, &d->columns, line.at, line.end, h->delimiter));
   }
   TOON_TRY(status);
@@ -297,7 +306,9 @@ static toon_status put_table(toon_decoder *d, const toon_header *h, uint32_t bas
     if (line->depth == depth && !item && is_row(d, line->at, line->end, h->delimiter))
       return wrong(d, line->at, "no more rows than the header says");
   }
-  return put_lit(d, "]");
+  if (!aside) return put_lit(d, "]");
+  TOON_TRY(toon_table_end(d, d->tables));
+  return put_lit(d, "null");
 }
 
 static toon_status put_keyed_table(toon_decoder *d, const toon_header *h, uint32_t base) {
@@ -540,7 +551,8 @@ static toon_status report(const toon_decoder *d, toon_slice text, toon_error *er
   return TOON_ESYNTAX;
 }
 
-toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err) {
+static toon_status decode(toon_slice text, const toon_text_options *options, toon_table_writer *tables, toon_buf *out,
+                          toon_error *err) {
   static const toon_text_options defaults = {',', 2, true};
   if (!options) options = &defaults;
   text = toon_slice_some(text);
@@ -548,7 +560,7 @@ toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_
   TOON_TRY(toon_check_utf8(text, err));
   if (text.len > TOON_TEXT_MAX) return toon_fail(err, TOON_EVALUETOOBIG, "the text is longer than 2 GiB");
   size_t len = out->len;
-  toon_decoder d = {.strict = options->strict, .unique = options->strict};
+  toon_decoder d = {.strict = options->strict, .unique = options->strict, .tables = options->strict ? tables : NULL};
   d.lines = (toon_lines){
       .next = text.ptr, .end = text.ptr + text.len, .indent_size = options->indent_size, .strict = options->strict};
   toon_status status = toon_writer_begin(&d.w, out, text.len + text.len / 4, TOON_TEXT_MAX);
@@ -561,4 +573,16 @@ toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_
   out->len = len;
   if (status == TOON_ESYNTAX) return report(&d, text, err);
   return toon_fail(err, status, status == TOON_EVALUETOOBIG ? "the JSON text is longer than 2 GiB" : NULL);
+}
+
+toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err) {
+  return decode(text, options, NULL, out, err);
+}
+
+toon_status toon_decode_tables(toon_slice text, const toon_text_options *options, toon_table_fn fn, void *ctx,
+                               toon_buf *out, toon_error *err) {
+  toon_table_writer tables = {.fn = fn, .ctx = ctx};
+  toon_status status = decode(text, options, &tables, out, err);
+  toon_table_free(&tables);
+  return status;
 }

@@ -9,13 +9,14 @@
 
 /* An open container. */
 typedef struct toon_decode_frame {
-  uint64_t count; /* list: items said */
-  uint64_t items; /* list: items read */
-  uint32_t base;  /* lines at this depth or above end it (fields: above only) */
-  uint32_t lines; /* depth its lines have */
-  uint32_t start; /* list: number of its first line; 0 before */
-  uint32_t keys;  /* fields: where their set begins */
-  bool list, any; /* any: it has an entry, so the next needs a comma */
+  uint64_t count;           /* list: items said */
+  uint64_t items;           /* list: items read */
+  uint32_t base;            /* lines at this depth or above end it (fields: above only) */
+  uint32_t lines;           /* depth its lines have */
+  uint32_t start;           /* list: number of its first line; 0 before */
+  uint32_t keys;            /* fields: where their set begins */
+  uint32_t key_at, key_len; /* fields: the last key, in what was written */
+  bool list, any;           /* any: it has an entry, so the next needs a comma */
 } toon_decode_frame;
 
 /* Set strict, unique, lines and w; the rest is zero. */
@@ -28,6 +29,7 @@ typedef struct toon_decoder {
   uint32_t depth, frames_cap;
   toon_keyset keys;
   toon_columns columns;
+  struct toon_table_writer *tables; /* sets tables aside; NULL: none are */
   toon_decode_frame frames_small[TOON_DECODE_FRAMES_SMALL];
 } toon_decoder;
 

@@ -390,3 +390,11 @@ toon_status toon_encode(toon_slice json, const toon_text_options *options, toon_
   if (out->len > len) out->len--; /* no newline at the end of a document */
   return TOON_OK;
 }
+
+toon_status toon_put_json_string(toon_buf *out, toon_slice text) {
+  toon_writer w;
+  TOON_TRY(toon_writer_begin(&w, out, text.len + 2, TOON_TEXT_MAX));
+  TOON_TRY(toon_write_json_string(&w, text));
+  toon_writer_end(&w);
+  return TOON_OK;
+}

@@ -56,11 +56,47 @@ typedef struct toon_text_options {
  * TOON_ESYNTAX with line and column of the JSON text if it is not valid; lone surrogate escapes are not. */
 toon_status toon_encode(toon_slice json, const toon_text_options *options, toon_buf *out, toon_error *err);
 
+/* Append text, which is valid UTF-8, as a JSON string. */
+toon_status toon_put_json_string(toon_buf *out, toon_slice text);
+
 /* A TOON document to compact JSON text. TOON_ESYNTAX with line and column. "base64:" tokens are strings here. Numbers
  * stay as they are written, but -0 is 0, and what overflows a double is a string, as the reference has it. A key that
  * comes twice is an error in strict mode; else it stands twice in the JSON, and JSON.parse takes the last, as the
  * reference does. */
 toon_status toon_decode(toon_slice text, const toon_text_options *options, toon_buf *out, toon_error *err);
+
+/* How the cells of a table's column are kept. */
+typedef enum toon_column_kind {
+  TOON_COLUMN_NONE = 0,
+  TOON_COLUMN_INT = 1,    /* int32_t each */
+  TOON_COLUMN_DOUBLE = 2, /* double each, finite, never -0 */
+  TOON_COLUMN_BOOL = 3,   /* a byte each, 0 or 1 */
+  TOON_COLUMN_TEXT = 4,   /* strings without newlines, joined by newlines */
+  TOON_COLUMN_JSON = 5    /* a JSON array of scalars */
+} toon_column_kind;
+
+typedef struct toon_table_column {
+  toon_column_kind kind;
+  toon_slice data;
+} toon_table_column;
+
+/* A table that was set aside. A row is the JSON text[0, ends[0]), the cell of the first column, text[ends[0], ends[1])
+ * and so on, and at last what is left of the text. That text has no escapes. */
+typedef struct toon_table {
+  toon_slice path; /* where it belongs, as a JSON array of names and indexes: ["a",0,"b"]; [] is the document itself */
+  toon_slice text;
+  const uint32_t *ends;
+  uint32_t count, rows; /* columns, rows */
+  const toon_table_column *columns;
+} toon_table;
+
+/* Take a table; what it points to is valid during the call. Any other status than TOON_OK ends the decoding. */
+typedef toon_status (*toon_table_fn)(void *ctx, const toon_table *table);
+
+/* As toon_decode, but in strict mode tables of many rows are handed to fn, in the order of the text, and null stands
+ * in the JSON instead. What was handed over is worth nothing if the call fails later. */
+toon_status toon_decode_tables(toon_slice text, const toon_text_options *options, toon_table_fn fn, void *ctx,
+                               toon_buf *out, toon_error *err);
 
 /* ---- fields (what the log keeps) ---- */
 

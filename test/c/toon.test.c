@@ -658,6 +658,82 @@ static toon_status do_all(toon_slice json, toon_buf *out) {
   return status;
 }
 
+/* The tables that were set aside, as text: path, pattern, kinds and columns. */
+static toon_status show_table(void *ctx, const toon_table *t) {
+  toon_buf *out = ctx;
+  TOON_TRY(toon_buf_add(out, t->path));
+  TOON_TRY(toon_buf_printf(out, " %u rows of ", t->rows));
+  TOON_TRY(toon_buf_add(out, t->text));
+  for (uint32_t i = 0; i < t->count; i++) {
+    const toon_table_column *c = &t->columns[i];
+    int32_t integer = 0;
+    double number = 0;
+    switch (c->kind) {
+    case TOON_COLUMN_INT:
+      CHECK_EQ(c->data.len, t->rows * sizeof integer);
+      memcpy(&integer, c->data.ptr + c->data.len - sizeof integer, sizeof integer);
+      TOON_TRY(toon_buf_printf(out, " int %d", integer));
+      break;
+    case TOON_COLUMN_DOUBLE:
+      CHECK_EQ(c->data.len, t->rows * sizeof number);
+      memcpy(&number, c->data.ptr + c->data.len - sizeof number, sizeof number);
+      TOON_TRY(toon_buf_printf(out, " double %g", number));
+      break;
+    case TOON_COLUMN_BOOL: TOON_TRY(toon_buf_printf(out, " bool %d", c->data.ptr[t->rows - 1])); break;
+    default:
+      TOON_TRY(toon_buf_lit(out, " "));
+      TOON_TRY(toon_buf_add(out, c->data));
+    }
+  }
+  return toon_buf_lit(out, ";");
+}
+
+static toon_buf table_text(void) {
+  toon_buf text = {0};
+  toon_buf_lit(&text, "a[1]:\n  - t[16]{i,d,g{b,s},j}:\n");
+  for (int i = 0; i < 16; i++)
+    toon_buf_printf(&text, "      %d,%s,%s,\"%d\",%s\n", i, i ? "2" : "1.5", i == 15 ? "true" : "false", i % 2, i % 8 ? "7" : "null");
+  return text;
+}
+
+TEST(sets_large_tables_aside_by_columns) {
+  toon_buf text = table_text(), tables = {0}, json = {0};
+  toon_error err;
+  CHECK_EQ(toon_decode_tables(toon_buf_slice(&text), NULL, show_table, &tables, &json, &err), TOON_OK);
+  CHECK(is(&json, "{\"a\":[{\"t\":null}]}"));
+  CHECK(is(&tables, "[\"a\",0,\"t\"] 16 rows of {\"i\":,\"d\":,\"g\":{\"b\":,\"s\":},\"j\":} int 15 double 2 bool 1 "
+                    "0\n1\n0\n1\n0\n1\n0\n1\n0\n1\n0\n1\n0\n1\n0\n1 "
+                    "[null,7,7,7,7,7,7,7,null,7,7,7,7,7,7,7];"));
+  json.len = tables.len = 0;
+  toon_text_options lenient = {',', 2, false};
+  CHECK_EQ(toon_decode_tables(toon_buf_slice(&text), &lenient, show_table, &tables, &json, &err), TOON_OK);
+  CHECK_EQ(tables.len, 0);
+  toon_buf_free(&text);
+  toon_buf_free(&tables);
+  toon_buf_free(&json);
+}
+
+TEST(sets_tables_aside_or_fails_cleanly_without_memory) {
+  toon_buf text = table_text();
+  size_t live = toon_alloc_live();
+  int failures = 0;
+  for (int n = 0;; n++) {
+    toon_buf json = {0}, tables = {0};
+    allowed = n;
+    toon_alloc_set_refuse(refuse, NULL);
+    toon_status status = toon_decode_tables(toon_buf_slice(&text), NULL, show_table, &tables, &json, NULL);
+    toon_alloc_set_refuse(NULL, NULL);
+    toon_buf_free(&json);
+    toon_buf_free(&tables);
+    CHECK_EQ(toon_alloc_live(), live);
+    if (status == TOON_OK) break;
+    CHECK_EQ(status, TOON_ENOMEM);
+    REQUIRE(++failures < 1000);
+  }
+  CHECK(failures > 5);
+  toon_buf_free(&text);
+}
+
 TEST(survives_every_failing_allocation) {
   toon_buf json = {0}, out = {0};
   toon_buf_lit(&json, "{\"dup\":1,\"\\u0064up\":2,\"t\":{");

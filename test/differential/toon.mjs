@@ -106,7 +106,7 @@ const value = (depth) => {
     case 0: return scalar()
     case 1: return times(int(6), scalar)
     case 2: return times(int(5), () => value(depth - 1))
-    case 3: return times(int(5), rowMaker(depth - 1))
+    case 3: return times(chance(0.1) ? 16 + int(8) : int(5), rowMaker(depth - 1))
     case 4: { // a keyed table, perhaps
       const make = rowMaker(depth - 1)
       return object(times(int(5), key), make)
