@@ -327,6 +327,28 @@ export interface StoreEvents {
   close: []
 }
 
+export interface ListenOptions {
+  /** default 6379; 0: one that is free */
+  port?: number
+  /** default 127.0.0.1 */
+  host?: string
+  /** default 10000 */
+  maxClients?: number
+}
+
+/** A listening server. Keeps the process alive unless unref() is called. */
+export interface Server {
+  readonly host: string
+  readonly port: number
+  /** redis://host:port */
+  readonly url: string
+  ref (): this
+  unref (): this
+  /** Stop listening, finish writes under way, close all connections. */
+  close (): Promise<void>
+  [Symbol.asyncDispose] (): Promise<void>
+}
+
 /**
  * An open store: the engine without a cache. Reads are synchronous and see every write whose promise has resolved.
  *
@@ -384,6 +406,9 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   snapshot (): Snapshot<V>
   /** The values of a range as one TOON document. */
   toToon (options?: ToToonOptions): string
+
+  /** Serve the Redis protocol from this process, on a loopback address. */
+  listen (options?: ListenOptions): Promise<Server>
 
   /** A transaction to be ended by its commit() or rollback(). */
   begin (options?: { isolation?: Isolation }): Transaction<V>

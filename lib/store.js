@@ -20,6 +20,7 @@ const { emitter } = require('./events')
 const { compact } = require('./compact')
 const { encode } = require('./encoding')
 const { projection } = require('./project')
+const { listen } = require('./server')
 
 const OPENING = Symbol('opening')
 
@@ -553,8 +554,27 @@ class ToonStore extends EventEmitter {
   }
 
   /**
-   * Finish what was called, release the store and emit 'close'. Ranges that are still open end with TOON_ECLOSED. Calling
-   * it again gives the same promise.
+   * Serve the Redis protocol from this process, so that redis-cli and any Redis client can use the store. Reads and
+   * writes are those of this object: a client sees what was put here, and the other way round.
+   *
+   * @param {object} [options]
+   * @param {number} [options.port=6379] - 0: one that is free, see server.port
+   * @param {string} [options.host='127.0.0.1'] - a loopback address: there are no passwords yet
+   * @param {number} [options.maxClients=10000] - who comes later is refused
+   * @returns {Promise<Server>} once it listens; server.close() ends it, and so does close() of the store
+   * @throws {TypeError|RangeError|ToonError} by rejection: TOON_EINVAL, TOON_EIO (with errno, such as an address in use),
+   *   TOON_ECLOSED
+   * @example
+   * const server = await db.listen({ port: 6379 })
+   * console.log(server.url) // redis://127.0.0.1:6379
+   */
+  async listen (options) {
+    return listen(this, this.#writer, options)
+  }
+
+  /**
+   * Finish what was called, stop listening, release the store and emit 'close'. Ranges that are still open end with
+   * TOON_ECLOSED. Calling it again gives the same promise.
    *
    * @returns {Promise<void>}
    * @throws {ToonError} by rejection, if the store could not be closed cleanly; it is closed all the same, and the next

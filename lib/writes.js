@@ -107,6 +107,7 @@ class Writer {
     this.arena = null // collects the calls that are not submitted yet
     this.last = null // the arena submitted last
     this.scheduled = false
+    this.servers = new Set() // lib/server.js
     this.jobs = new Set() // promises of upkeep under way
     this.reads = null // reads that wait for the end of the tick
     this.compacting = false
@@ -357,8 +358,9 @@ class Writer {
     const handle = this.handle
     this.handle = 0
     writers.delete(this)
-    if (this.jobs.size === 0) return native.storeClose(handle)
-    return Promise.allSettled([...this.jobs]).then(() => native.storeClose(handle))
+    if (this.jobs.size === 0 && this.servers.size === 0) return native.storeClose(handle)
+    const servers = Array.from(this.servers, server => server.close())
+    return Promise.allSettled([...this.jobs, ...servers]).then(() => native.storeClose(handle))
   }
 }
 

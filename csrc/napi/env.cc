@@ -43,6 +43,7 @@ void deliver(napi_env env, napi_value, void *context, void *) {
 void cleanup(void *data) {
   Env *e = static_cast<Env *>(data);
   if (env_forked(e)) return;
+  servers_stop(e);
   for (Store *store : e->all)
     if (e->pending) toon_lead(store->db);
   Arena *list;

@@ -10,7 +10,7 @@
  * jobs). Closing takes the store out of its table at once; toon_close runs when busy is 0. When the
  * environment ends, the cleanup hook waits for what was submitted and closes what is left.
  *
- * Includes: toonstore.h and, as a public header of base, utf.h. */
+ * Includes: toonstore.h, resp/server.h and, as a public header of base, utf.h. */
 #ifndef TOON_NAPI_ENV_H
 #define TOON_NAPI_ENV_H
 
@@ -19,6 +19,7 @@
 extern "C" {
 #include "toonstore.h"
 #include "base/utf.h"
+#include "resp/server.h"
 }
 
 #include <atomic>
@@ -144,6 +145,13 @@ struct Snapshot {
   uint32_t uses = 1; /* its handle, cursors and arenas */
 };
 
+/* A listening server; it holds its store. */
+struct Server {
+  Store *store;
+  resp_server *server;
+  int32_t handle;
+};
+
 /* Writes being collected, or on their way. */
 struct Arena {
   Store *store;
@@ -167,6 +175,7 @@ struct Env {
   Table<Arena> arenas;
   Table<Cursor> cursors;
   Table<Snapshot> snapshots;
+  Table<Server> servers;
   std::vector<Store *> all; /* every store not yet closed, whether or not it still has a handle */
   std::shared_ptr<Mailbox> mailbox;
   uint32_t pending = 0; /* arenas submitted and not yet delivered; the process stays alive for them */
@@ -228,6 +237,9 @@ void arena_free(Env *e, Arena *arena);
 void arena_deliver(Env *e, Arena *arena);
 /* Close a cursor and its snapshot; one that a job uses is closed by the job's end. */
 void cursor_close(Env *e, Cursor *cursor);
+
+/* Stop every server, when the environment ends. */
+void servers_stop(Env *e);
 
 void snapshot_release(Snapshot *snapshot);
 /* Take the handle away. */

@@ -34,6 +34,10 @@
   /* snapshot.cc */            \
   X(snapshotOpen)              \
   X(snapshotClose)             \
+  /* server.cc */              \
+  X(serverStart)               \
+  X(serverPort)                \
+  X(serverStop)                \
   /* write.cc */               \
   X(arenaNew)                  \
   X(arenaPut)                  \
