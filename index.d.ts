@@ -109,9 +109,12 @@ export interface RangeBounds<K = Key> {
   limit?: number
 }
 
+/** 'name', a path as 'address.city' (the same as ['address', 'city']), or ['a.b'] for a name with dots. */
+export type Field = string | readonly [string, ...string[]]
+
 export interface RangeOptions extends RangeBounds {
-  /** pick fields of the values, as 'name' or 'address.city' */
-  fields?: readonly string[]
+  /** pick fields of objects and of the objects in arrays, named by their paths; absent ones are left out */
+  fields?: readonly Field[]
   /** what the values come as: as get(), getText() or getBuffer() give them; default 'value' */
   as?: 'value' | 'text' | 'buffer'
   /** default 'string'; a key that is not UTF-8 comes as a Buffer anyway */
@@ -120,18 +123,24 @@ export interface RangeOptions extends RangeBounds {
 }
 
 export interface ScanOptions extends Omit<RangeBounds<number>, 'prefix'> {
-  fields?: readonly string[]
+  fields?: readonly Field[]
   as?: 'value' | 'text' | 'buffer'
   signal?: AbortSignal
 }
 
 export interface ToToonOptions extends RangeBounds {
-  /** the columns */
-  fields?: readonly string[]
-  /** a name for the table */
+  /** the columns, as in range(); what a document lacks is null */
+  fields?: readonly Field[]
+  /** a name for all of it */
   name?: string
   /** default ',' */
   delimiter?: ',' | '\t' | '|'
+  /** as many rows as fit, in the order of the range; the result never counts more */
+  maxTokens?: number
+  /** what counts, given whole results some ten times; default an estimate for o200k_base */
+  countTokens?: (text: string) => number
+  /** end with a comment as '# 37 more rows' if maxTokens has left some out */
+  note?: boolean
   signal?: AbortSignal
 }
 
@@ -156,7 +165,7 @@ export interface Range<T> extends Iterable<T>, AsyncIterable<T> {
 export type RangeValue<V, O> =
   O extends { as: 'text' } ? string :
   O extends { as: 'buffer' } ? Buffer :
-  O extends { fields: readonly string[] } ? DeepReadonly<JsonValue> | Buffer :
+  O extends { fields: readonly Field[] } ? DeepReadonly<JsonValue> | Buffer :
   DeepReadonly<V>
 
 /** What its keys are: strings, or Buffers where a key is not UTF-8. */
@@ -263,6 +272,7 @@ export interface Snapshot<V = Value> {
   keys<O extends RangeOptions = {}> (options?: O): Range<RangeKey<O>>
   values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>
   count (range?: RangeBounds): number
+  toToon (options?: ToToonOptions): string
   /** Calling it again does nothing. */
   close (): void
   [Symbol.dispose] (): void
@@ -404,7 +414,11 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   count (range?: RangeBounds): number
   /** The state of the store at this moment; close() it when it is done. */
   snapshot (): Snapshot<V>
-  /** The values of a range as one TOON document. */
+  /**
+   * The rows of a range as one TOON document, equal to encode({ key: value, … }), or to encode({ [name]: { key: value, … } }):
+   * two or more rows that are objects of scalars with the same keys are a table. Bytes are the string 'base64:...'.
+   * TOON_EINVAL for a key that is not UTF-8.
+   */
   toToon (options?: ToToonOptions): string
 
   /** Serve the Redis protocol from this process, on a loopback address. */

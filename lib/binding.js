@@ -32,7 +32,8 @@ const memory = native.setup({
 // The layout is struct Shared of csrc/napi/env.h.
 const integers = new Int32Array(memory, 0, 16) // [0]: kind of the value just returned, [1]: a cursor ended,
 // [2..5]: may it be kept, the slot and number of its version word, the length of its text
-const doubles = new Float64Array(memory, 64, 8) // [0]: version, [1]: expiry of the row just returned
+// [0]: version, [1]: expiry of the row just returned, [2]: rows of the document just returned
+const doubles = new Float64Array(memory, 64, 8)
 const kinds = new Uint8Array(memory, 128) // of the values of a chunk
 
 const ROWS_PER_CALL = 512

@@ -6,8 +6,7 @@ const { native, callbacks, integers, kinds, ROWS_PER_CALL } = require('./binding
 const { invalidType, show } = require('./errors')
 const { AS_VALUE, AS_TEXT, AS_BUFFER, checkKey, checkId, finishAll } = require('./values')
 const { checkObject, checkNames, checkSignal, checkInteger } = require('./options')
-const { projection } = require('./project')
-const { encode } = require('./encoding')
+const { parseFields } = require('./fields')
 
 // Flags and wants of csrc/napi/cursor.cc.
 const LOWER_OPEN = 1
@@ -82,7 +81,6 @@ class Range {
   #store // keeps the store from being collected
   #cursor // 0: closed
   #pairs // hand out [key, value], else keys or values alone
-  #convert // of each value, or null
   #signal
   #fetching = false // a chunk is on its way
   #chunk = []
@@ -95,13 +93,12 @@ class Range {
     checkNames(given, rows ? SCAN_OPTIONS : RANGE_OPTIONS, 'option of a range')
     const as = choice('as', given.as, ['value', 'text', 'buffer']) ?? 'value'
     const keyAs = choice('keyAs', given.keyAs, ['string', 'buffer'])
-    const pick = given.fields === undefined ? null : projection(given.fields)
+    const paths = parseFields(given.fields)
     this.#signal = checkSignal(given.signal)
     this.#signal?.throwIfAborted()
     const bounds = parseBounds(given, rows)
     this.#store = store
     this.#pairs = what === 'pairs'
-    this.#convert = what === 'keys' || pick === null ? null : converter(pick, as)
     const want = (what === 'values' ? 0 : WANT_KEY) | (what === 'keys' ? 0 : WANT_VALUE) |
       (keyAs === 'buffer' ? KEY_BYTES : 0)
     if (bounds === null) {
@@ -109,8 +106,7 @@ class Range {
       this.#cursor = 0
       return
     }
-    const mode = pick === null ? MODES[as] : AS_VALUE
-    this.#cursor = native.cursorOpen(handle, ...bounds, mode, want)
+    this.#cursor = native.cursorOpen(handle, ...bounds, MODES[as], want, paths)
     dropped.register(this, this.#cursor, this)
   }
 
@@ -122,11 +118,6 @@ class Range {
 
   #take (values) {
     finishAll(values, kinds, false)
-    const convert = this.#convert
-    if (convert !== null) {
-      const step = this.#pairs ? 2 : 1
-      for (let i = step - 1; i < values.length; i += step) values[i] = convert(values[i])
-    }
     this.#chunk = values
     this.#at = 0
   }
@@ -249,12 +240,4 @@ class Range {
   }
 }
 
-function converter (pick, as) {
-  switch (as) {
-    case 'text': return value => encode(pick(value))
-    case 'buffer': return value => Buffer.from(encode(pick(value)))
-    default: return pick
-  }
-}
-
-module.exports = { Range, boundsOf, LOWER_OPEN, UPPER_OPEN, REVERSE }
+module.exports = { Range, boundsOf, parseBounds, BOUND_OPTIONS, LOWER_OPEN, UPPER_OPEN, REVERSE }

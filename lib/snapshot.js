@@ -6,6 +6,7 @@ const { native, integers, doubles } = require('./binding')
 const { AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, MISSING, checkKey, checkId, finish, mutableOf } = require('./values')
 const { Range, boundsOf } = require('./range')
 const { readMany, checkList } = require('./rows')
+const { toToon } = require('./document')
 
 // A snapshot holds back memory and files; one that is collected without having been closed is closed then.
 const forgotten = new FinalizationRegistry(handle => native.snapshotClose(handle))
@@ -135,6 +136,11 @@ class Snapshot {
     if (bounds !== null) return native.rangeCount(this.#place.handle, ...bounds)
     native.storeNow(this.#place.handle) // throws if it is closed
     return 0
+  }
+
+  /** As toToon() of the store. */
+  toToon (options) {
+    return toToon(this.#place.handle, options)
   }
 
   /** Release what the snapshot holds. Calling it again does nothing. */

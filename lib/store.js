@@ -4,7 +4,7 @@
 const { EventEmitter } = require('node:events')
 const { inspect } = require('node:util')
 const { native, integers, doubles } = require('./binding')
-const { ToonError, invalidType, show } = require('./errors')
+const { ToonError, invalidType } = require('./errors')
 const {
   AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, AS_FACTS, MISSING, READY, checkKey, finish, mutableOf
 } = require('./values')
@@ -18,8 +18,8 @@ const { Transaction } = require('./transaction')
 const { transaction, transactionSync, update } = require('./transactions')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
-const { encode } = require('./encoding')
-const { projection } = require('./project')
+
+const { toToon } = require('./document')
 const { listen } = require('./server')
 
 const OPENING = Symbol('opening')
@@ -394,28 +394,28 @@ class ToonStore extends EventEmitter {
   }
 
   /**
-   * The values of a range as one TOON document: documents of one shape become a table.
+   * The rows of a range as one TOON document, { key: value, … }, of one moment: documents of one shape become a table
+   * with a line for each key. See document.js for the rules.
    *
    * @param {object} [options] - the options of range() that choose rows, and
-   * @param {string[]} [options.fields] - the columns
-   * @param {string} [options.name] - a name for the table; without it the document is the array itself
+   * @param {(string|string[])[]} [options.fields] - the columns; what a document lacks is null
+   * @param {string} [options.name] - a name for all of it
    * @param {','|'\t'|'|'} [options.delimiter=',']
+   * @param {number} [options.maxTokens] - as many rows as fit, in the order of the range
+   * @param {function(string): number} [options.countTokens] - what counts; without it an estimate
+   * @param {boolean} [options.note=false] - end with a comment that says how many rows maxTokens has left out
+   * @param {AbortSignal} [options.signal]
    * @returns {string}
+   * @throws {TypeError|RangeError|ToonError} TOON_EINVAL: wrong options, a key that is not UTF-8; TOON_EVALUETOOBIG: longer
+   *   than a string can be
    * @example
    * db.toToon({ prefix: 'users/', fields: ['id', 'name'], name: 'users' })
-   * // users[2]{id,name}:
-   * //   1,Ada
-   * //   2,Bob
+   * // users[2:]{id,name}:
+   * //   "users/1": 1,Ada
+   * //   "users/2": 2,Bob
    */
   toToon (options) {
-    const { name, delimiter, fields, ...range } = checkObject(options)
-    if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
-    const pick = fields === undefined ? value => value : projection(fields)
-    const rows = []
-    for (const value of this.values({ ...range, as: undefined })) {
-      rows.push(pick(value instanceof Uint8Array ? encode(value) : value))
-    }
-    return encode(name === undefined ? rows : { [name]: rows }, { delimiter })
+    return toToon(this.#writer.handle, options)
   }
 
   /**

@@ -46,7 +46,7 @@ describe('the tour', () => {
       assert.strictEqual(stderr, '')
       assert.strictEqual(status, 0)
       assert.match(stdout, /all deeply equal/)
-      assert.match(stdout, /packages\[\d+\]\{name,version,license\}:/)
+      assert.match(stdout, /packages\[\d+:\]\{name,version,license\}:/)
       assert.match(stdout, /that table: [\d,]+ as TOON, [\d,]+ as compact JSON: [\d.]+ % less/)
     }
   })

@@ -14,6 +14,8 @@ enum { WANT_KEY = 1, WANT_VALUE = 2, KEY_BYTES = 4 };
 
 /* A chunk ends after so many bytes of values, whatever its number of rows. */
 const size_t CHUNK_BYTES = 256 * 1024;
+/* Scratch larger than this is given back after a document of a range. */
+const size_t KEPT_UNITS = 1024 * 1024;
 
 bool keep_bound(Env *e, napi_value value, std::unique_ptr<uint8_t[]> *memory, toon_slice *out, bool *given) {
   napi_valuetype type = napi_undefined;
@@ -57,6 +59,7 @@ struct Cursor {
   Store *store;
   int32_t handle = 0;
   Range range;
+  Projection projection;
   int mode = MODE_VALUE, want = WANT_KEY | WANT_VALUE;
   toon_snapshot *snapshot = nullptr;
   Snapshot *held = nullptr; /* whose snapshot that is; nullptr: the cursor's own */
@@ -88,16 +91,17 @@ void cursors_close(Store *store) {
   });
 }
 
-/* cursorOpen(source, lower, upper, prefix, flags, limit, mode, want) -> cursor. The snapshot is taken now */
+/* cursorOpen(source, lower, upper, prefix, flags, limit, mode, want, paths) -> cursor. paths: undefined or an array of
+ * arrays of names. The snapshot is taken now */
 napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
-  Call<8> c(env, info);
+  Call<9> c(env, info);
   Source from(c.e, c[0]);
   Store *store = from.store;
   if (!store) return nullptr;
   std::unique_ptr<Cursor> cursor(new (std::nothrow) Cursor());
   if (!cursor) return fail(c.e, TOON_ENOMEM, nullptr);
   cursor->store = store;
-  if (!cursor->range.read(c.e, c.argv + 1)) return nullptr;
+  if (!cursor->range.read(c.e, c.argv + 1) || !cursor->projection.read(c.e, c[8], false)) return nullptr;
   cursor->mode = c.integer(6);
   cursor->want = c.integer(7);
   toon_error err;
@@ -146,7 +150,14 @@ napi_value js_cursorNext(napi_env env, napi_callback_info info) {
       count++;
     }
     if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
-      status = make_value(e, row.field, row.flags, cursor->mode, &values[count], &kinds[count], &err);
+      if (cursor->projection.concerns(row.flags)) {
+        e->text.len = 0;
+        status = cursor->projection.pick(row.field, cursor->mode, &e->text, &err);
+        if (status == TOON_OK)
+          status = make_picked(e, toon_buf_slice(&e->text), cursor->mode, &values[count], &kinds[count], &err);
+      } else {
+        status = make_value(e, row.field, row.flags, cursor->mode, &values[count], &kinds[count], &err);
+      }
       bytes += row.field.len;
       count++;
     }
@@ -181,11 +192,18 @@ struct Chunk : Job {
       toon_row row;
       status = cursor->next(&key, &row, &end, &err);
       if (status != TOON_OK || end) return;
-      Copy copy = {bytes.len, key.len, key.space, row.flags, 0};
+      Copy copy = {bytes.len, key.len, key.space, row.flags, false, 0};
       if (cursor->want & WANT_KEY) status = toon_buf_append(&bytes, key.ptr, key.len);
       if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
-        copy.field_len = row.field.len;
-        status = toon_buf_add(&bytes, row.field);
+        size_t from = bytes.len;
+        copy.picked = cursor->projection.concerns(row.flags);
+        if (copy.picked) {
+          status = cursor->projection.pick(row.field, cursor->mode, &bytes, &err);
+          if (status != TOON_OK) return;
+        } else {
+          status = toon_buf_add(&bytes, row.field);
+        }
+        copy.field_len = bytes.len - from;
       }
       if (status != TOON_OK) {
         toon_fail(&err, status, nullptr);
@@ -213,7 +231,8 @@ struct Chunk : Job {
       }
       if (status == TOON_OK && (cursor->want & WANT_VALUE)) {
         toon_slice field = toon_slice_of(at, copy.field_len);
-        status = make_value(e, field, copy.flags, cursor->mode, &out[count], &kinds[count], &err);
+        status = copy.picked ? make_picked(e, field, cursor->mode, &out[count], &kinds[count], &err)
+                             : make_value(e, field, copy.flags, cursor->mode, &out[count], &kinds[count], &err);
         count++;
       }
     }
@@ -229,7 +248,8 @@ struct Chunk : Job {
     size_t at;
     uint32_t key_len;
     uint8_t space, flags;
-    size_t field_len;
+    bool picked;
+    size_t field_len; /* or length of what was picked */
   };
   Cursor *cursor;
   Store *store;
@@ -282,6 +302,52 @@ napi_value js_rangeCount(napi_env env, napi_callback_info info) {
   }
   if (cursor.cursor) toon_cursor_close(cursor.cursor);
   return status == TOON_OK ? make_number(c.e, count) : fail(c.e, &err);
+}
+
+/* Put the rows of a cursor into an emitter. */
+static toon_status emit_rows(Cursor *cursor, toon_emitter *emitter, double *rows, toon_error *err) {
+  for (bool end = false;;) {
+    toon_key key;
+    toon_row row;
+    TOON_TRY(cursor->next(&key, &row, &end, err));
+    if (end) return TOON_OK;
+    TOON_TRY(toon_emitter_add(emitter, toon_slice_of(key.ptr, key.len), row.field, err));
+    ++*rows;
+  }
+}
+
+/* rangeToon(source, lower, upper, prefix, flags, limit, paths, name or undefined, delimiter as a character code) -> the
+ * rows of a range as one TOON document; their number in the shared memory */
+napi_value js_rangeToon(napi_env env, napi_callback_info info) {
+  Call<9> c(env, info);
+  Env *e = c.e;
+  Source from(e, c[0]);
+  if (!from.store) return nullptr;
+  Cursor cursor;
+  cursor.store = from.store;
+  cursor.snapshot = from.snapshot;
+  if (!cursor.range.read(e, c.argv + 1) || !cursor.projection.read(e, c[6], true)) return nullptr;
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, c[7], &type);
+  toon_slice name = {nullptr, 0};
+  if (type != napi_undefined && !read_text(e, c[7], &name)) return nullptr;
+  toon_emitter *emitter = nullptr;
+  toon_buf text = {};
+  toon_error err;
+  napi_value out = nullptr;
+  double rows = 0;
+  toon_status status = toon_emitter_new(cursor.projection.toon, name, (uint8_t)c.integer(8), &emitter, &err);
+  if (status == TOON_OK) status = emit_rows(&cursor, emitter, &rows, &err);
+  if (cursor.cursor) toon_cursor_close(cursor.cursor);
+  if (status == TOON_OK) status = toon_emitter_end(emitter, &text, &err);
+  toon_emitter_free(emitter);
+  if (status == TOON_OK && make_string(e, toon_buf_slice(&text), false, &out, &err) != TOON_OK)
+    status = toon_fail(&err, TOON_EVALUETOOBIG,
+                       "the text is longer than a JavaScript string can be: take fewer rows or fields");
+  toon_buf_free(&text);
+  if (e->units.cap > KEPT_UNITS) toon_buf_free(&e->units);
+  e->shared->rows = rows;
+  return status == TOON_OK ? out : fail(e, &err);
 }
 
 } // namespace toonstore

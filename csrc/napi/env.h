@@ -63,7 +63,8 @@ struct Shared {
   int32_t length;                   /* of its text */
   int32_t spare[10];
   double version, expires_at;
-  double more[6];
+  double rows; /* of the document just returned */
+  double more[5];
   uint8_t kinds[2 * ROWS_PER_CALL]; /* of the values of a chunk, in order */
 };
 

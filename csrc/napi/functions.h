@@ -31,6 +31,7 @@
   X(cursorNextAsync)           \
   X(cursorClose)               \
   X(rangeCount)                \
+  X(rangeToon)                 \
   /* snapshot.cc */            \
   X(snapshotOpen)              \
   X(snapshotClose)             \

@@ -6,7 +6,7 @@
  * field stands at that very column.
  *
  * First every path's value is found in the text, then they are written in the order asked for. */
-#include "toon/toon.h"
+#include "toon/project.h"
 
 #include "base/alloc.h"
 #include "toon/decode.h"
@@ -26,20 +26,23 @@ typedef struct target {
   const toon_slice *tokens;
   size_t count;
   toon_slice key;
+  toon_slice column; /* the same names as the column of a table */
   place place;
   uint32_t first, last; /* in a table: its columns, counted as cells; first > last if there is no such column */
   toon_columns group;   /* in a table: of a group of columns */
   bool is_group;
 } target;
 
-typedef struct projector {
+struct toon_projection {
   toon_decoder d;
   target *targets;
   size_t count;
+  bool nulls; /* a field that is not there is null */
   toon_slice *tokens;
-  toon_buf text;  /* tokens and keys */
+  toon_buf text;  /* tokens, keys and columns */
   toon_buf cells; /* of uint32_t: where the cells of a row begin */
-} projector;
+};
+typedef struct toon_projection projector;
 
 static toon_status wrong(projector *p, const uint8_t *at, const char *expected) {
   p->d.fault = (toon_fault){at, expected};
@@ -257,17 +260,19 @@ static toon_status put_place(projector *p, const place *from) {
   return toon_decode_member(d, toon_slice_of(at, (size_t)(line - at)), from->depth);
 }
 
+static const toon_slice null_text = {(const uint8_t *)"null", 4};
+
 /* The object of what was found. */
 static toon_status put_found(projector *p) {
   bool any = false;
   TOON_TRY(put_byte(p, '{'));
   for (size_t i = 0; i < p->count; i++) {
     target *t = &p->targets[i];
-    if (t->place.kind == NOWHERE) continue;
+    if (t->place.kind == NOWHERE && !p->nulls) continue;
     if (any) TOON_TRY(put_byte(p, ','));
     any = true;
     TOON_TRY(put(p, t->key));
-    TOON_TRY(put_place(p, &t->place));
+    TOON_TRY(t->place.kind == NOWHERE ? put(p, null_text) : put_place(p, &t->place));
   }
   return put_byte(p, '}');
 }
@@ -299,10 +304,14 @@ static toon_status put_rows(projector *p, const toon_header *header, const uint8
     TOON_TRY(put_byte(p, '{'));
     for (size_t i = 0; i < p->count; i++) {
       target *t = &p->targets[i];
-      if (t->first > t->last) continue;
+      if (t->first > t->last && !p->nulls) continue;
       if (any) TOON_TRY(put_byte(p, ','));
       any = true;
       TOON_TRY(put(p, t->key));
+      if (t->first > t->last) {
+        TOON_TRY(put(p, null_text));
+        continue;
+      }
       toon_slice cells = cells_between(p, row, t->first, t->last);
       const uint8_t *cell = cells.ptr;
       if (t->is_group)
@@ -316,55 +325,124 @@ static toon_status put_rows(projector *p, const toon_header *header, const uint8
   return put_byte(p, ']');
 }
 
-/* The items of a list, at depth 1. *whole: one of them is no object, so all of the value is wanted. */
-static toon_status put_items(projector *p, const uint8_t *at, const uint8_t *end, bool *whole) {
+/* An item that is no object, as it is: `text` begins behind its hyphen and space. */
+static toon_status put_other(projector *p, toon_slice text, const uint8_t *line) {
+  if (*text.ptr != '[') return toon_decode_token(&p->d, toon_slice_of(text.ptr, (size_t)(line - text.ptr)));
+  place from = {.kind = MEMBER, .text = text, .depth = 1};
+  return put_place(p, &from);
+}
+
+/* The items of a list, at depth 1. */
+static toon_status put_items(projector *p, const uint8_t *at, const uint8_t *end) {
   bool any = false;
   TOON_TRY(put_byte(p, '['));
   while (at < end) {
     const uint8_t *next = skip_value(at, end, 1), *line = line_end(at, next);
     if (line - at < 3 || at[2] != '-') return wrong(p, at, "a list item");
+    if (any) TOON_TRY(put_byte(p, ','));
+    any = true;
     toon_slice body = {at, 0};
+    bool object = true;
     if (line - at > 3) { /* a lone hyphen is an empty object */
       const uint8_t *key = at + 4;
       size_t len = key < line ? key_length(key, line) : 0;
-      *whole = len == 0 || key + len == line || (key[len] != ':' && key[len] != '[');
-      if (*whole) return TOON_OK;
+      if (key == line) return wrong(p, at, "a list item");
+      object = len > 0 && key + len < line && (key[len] == ':' || key[len] == '[');
       body = toon_slice_of(at, (size_t)(next - at));
     }
-    if (any) TOON_TRY(put_byte(p, ','));
-    any = true;
-    TOON_TRY(find_all(p, body, 2));
-    TOON_TRY(put_found(p));
+    if (object) {
+      TOON_TRY(find_all(p, body, 2));
+      TOON_TRY(put_found(p));
+    } else {
+      TOON_TRY(put_other(p, toon_slice_of(at + 4, (size_t)(next - at) - 4), line));
+    }
     at = next;
   }
   return put_byte(p, ']');
 }
 
+/* Find all targets in the field of an object. *object: it is one. */
+static toon_status find_in_field(projector *p, toon_slice field, bool *object) {
+  toon_header header;
+  *object = true;
+  if (is_nested(field)) return find_all(p, toon_slice_of(field.ptr + 2, field.len - 2), 1);
+  *object = read_table(field, &header) && header.keyed;
+  for (size_t i = 0; *object && i < p->count; i++)
+    TOON_TRY(follow(p, field, 0, p->targets[i].tokens, p->targets[i].count, &p->targets[i].place));
+  return TOON_OK;
+}
+
+/* *whole: the field is of no object and no array with objects, and nothing was written. */
 static toon_status put_projection(projector *p, toon_slice field, bool *whole) {
   const uint8_t *end = field.ptr + field.len;
-  if (is_nested(field)) {
-    TOON_TRY(find_all(p, toon_slice_of(field.ptr + 2, field.len - 2), 1));
-    return put_found(p);
-  }
+  bool object;
+  TOON_TRY(find_in_field(p, field, &object));
+  if (object) return put_found(p);
   const uint8_t *line = line_end(field.ptr, end);
   if (line == end || *field.ptr != '[') {
     *whole = true;
     return TOON_OK;
   }
   toon_header header;
-  if (read_table(field, &header)) {
-    if (!header.keyed) return put_rows(p, &header, line + 1, end);
-    for (size_t i = 0; i < p->count; i++)
-      TOON_TRY(follow(p, field, 0, p->targets[i].tokens, p->targets[i].count, &p->targets[i].place));
-    return put_found(p);
-  }
+  if (read_table(field, &header)) return put_rows(p, &header, line + 1, end);
   *whole = line[-1] != ':'; /* an array of scalars, on one line */
-  return *whole ? TOON_OK : put_items(p, line + 1, end, whole);
+  return *whole ? TOON_OK : put_items(p, line + 1, end);
 }
+
+/* ---- cells ---- */
+
+toon_status toon_put_cell(toon_writer *w, toon_slice token, uint8_t delimiter, toon_buf *scratch) {
+  if (delimiter != ',' && token.len && *token.ptr == '"') { /* perhaps quoted for the comma's sake only */
+    const uint8_t *at = token.ptr;
+    toon_writer unquoted;
+    toon_fault fault;
+    scratch->len = 0;
+    TOON_TRY(toon_writer_begin(&unquoted, scratch, token.len, TOON_TEXT_MAX));
+    TOON_TRY(toon_read_quoted(&at, token.ptr + token.len, &unquoted, false, &fault));
+    toon_writer_end(&unquoted);
+    return toon_write_text(w, toon_slice_some(toon_buf_slice(scratch)), delimiter);
+  }
+  if (delimiter != ',' && token.len && memchr(token.ptr, delimiter, token.len)) return toon_write_quoted(w, token);
+  TOON_TRY(toon_room(w, token.len));
+  if (token.len) toon_write(w, token.ptr, token.len);
+  return TOON_OK;
+}
+
+/* The token of a scalar that was found. False if it is none. */
+static bool scalar_token(const place *from, toon_slice *token) {
+  const uint8_t *at = from->text.ptr, *end = at + from->text.len;
+  if (from->kind == NOWHERE)
+    *token = null_text;
+  else if (from->kind == CELL)
+    *token = from->text;
+  else if (from->kind == MEMBER && end - at >= 4 && at[0] == ':' && at[1] == ' ' && at[2] != '[')
+    *token = toon_slice_of(at + 2, (size_t)(line_end(at, end) - at) - 2);
+  else
+    return false;
+  return true;
+}
+
+toon_status toon_projection_cells(toon_projection *p, toon_slice field, uint8_t delimiter, toon_writer *w, bool *fits) {
+  TOON_TRY(find_in_field(p, field, fits));
+  toon_slice token = null_text;
+  for (size_t i = 0; *fits && i < p->count; i++) *fits = scalar_token(&p->targets[i].place, &token);
+  for (size_t i = 0; *fits && i < p->count; i++) {
+    if (i) {
+      TOON_TRY(toon_room(w, 1));
+      toon_write_byte(w, delimiter);
+    }
+    scalar_token(&p->targets[i].place, &token);
+    TOON_TRY(toon_put_cell(w, token, delimiter, &p->cells));
+  }
+  return TOON_OK;
+}
+
+size_t toon_projection_count(const toon_projection *p) { return p->count; }
+toon_slice toon_projection_column(const toon_projection *p, size_t i) { return p->targets[i].column; }
 
 /* ---- paths ---- */
 
-/* Names as tokens and joined as the JSON's key. */
+/* Names as tokens, and joined as the JSON's key and as a column. */
 static toon_status read_paths(projector *p, const toon_path *paths) {
   size_t names = 0, k = 0;
   for (size_t i = 0; i < p->count; i++) names += paths[i].count;
@@ -391,6 +469,9 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
     if (status == TOON_OK) toon_writer_end(&w);
     if (status == TOON_OK) status = toon_buf_byte(&p->text, ':');
     p->targets[i].key.len = p->text.len - from;
+    from = p->text.len;
+    if (status == TOON_OK) status = toon_put_key(&p->text, toon_buf_slice(&joined));
+    p->targets[i].column.len = p->text.len - from;
   }
   toon_buf_free(&joined);
   TOON_TRY(status);
@@ -405,33 +486,62 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
     }
     t->key.ptr = at;
     at += t->key.len;
+    t->column.ptr = at;
+    at += t->column.len;
   }
   return TOON_OK;
 }
 
-toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err) {
-  projector p = {.count = count, .d = {.strict = true, .lines = {.end = field.ptr + field.len}}};
+toon_status toon_projection_new(const toon_path *paths, size_t count, bool nulls, toon_projection **out,
+                                toon_error *err) {
+  projector *p = toon_calloc(1, sizeof *p);
+  if (!p) return toon_fail(err, TOON_ENOMEM, NULL);
+  p->count = count;
+  p->nulls = nulls;
+  p->d.strict = true;
+  toon_status status = read_paths(p, paths);
+  if (status != TOON_OK) {
+    toon_projection_free(p);
+    return toon_fail(err, status, status == TOON_EINVAL ? "a path has no names" : NULL);
+  }
+  *out = p;
+  return TOON_OK;
+}
+
+void toon_projection_free(toon_projection *p) {
+  if (!p) return;
+  for (size_t i = 0; p->targets && i < p->count; i++) toon_columns_free(&p->targets[i].group);
+  toon_free(p->targets);
+  toon_free(p->tokens);
+  toon_buf_free(&p->text);
+  toon_buf_free(&p->cells);
+  toon_decoder_free(&p->d);
+  toon_free(p);
+}
+
+toon_status toon_projection_json(toon_projection *p, toon_slice field, toon_buf *out, toon_error *err) {
   size_t len = out->len;
   bool whole = false;
   if (field.len < 2) return toon_fail(err, TOON_ESYNTAX, "the field is too short");
-  toon_status status = read_paths(&p, paths);
-  if (status == TOON_OK) status = toon_writer_begin(&p.d.w, out, 256, TOON_TEXT_MAX);
-  if (status == TOON_OK) status = put_projection(&p, field, &whole);
-  if (status == TOON_OK && !whole)
-    toon_writer_end(&p.d.w);
-  else
-    out->len = len;
-  if (status == TOON_ESYNTAX)
-    toon_fail(err, status, "the stored text is not as it was written; at byte %zu of the field expected %s",
-              (size_t)(p.d.fault.at - field.ptr), p.d.fault.expected);
-  else if (status != TOON_OK)
-    toon_fail(err, status, NULL);
-  if (p.targets)
-    for (size_t i = 0; i < count; i++) toon_columns_free(&p.targets[i].group);
-  toon_free(p.targets);
-  toon_free(p.tokens);
-  toon_buf_free(&p.text);
-  toon_buf_free(&p.cells);
-  toon_decoder_free(&p.d);
-  return status == TOON_OK && whole ? toon_field_to_json(field, out, err) : status;
+  p->d.depth = 0;
+  p->d.lines = (toon_lines){.end = field.ptr + field.len};
+  toon_status status = toon_writer_begin(&p->d.w, out, 256, TOON_TEXT_MAX);
+  if (status == TOON_OK) status = put_projection(p, field, &whole);
+  if (status == TOON_OK && whole) return toon_field_to_json(field, out, err);
+  if (status == TOON_OK) {
+    toon_writer_end(&p->d.w);
+    return TOON_OK;
+  }
+  out->len = len;
+  if (status != TOON_ESYNTAX) return toon_fail(err, status, NULL);
+  return toon_fail(err, status, "the stored text is not as it was written; at byte %zu of the field expected %s",
+                   (size_t)(p->d.fault.at - field.ptr), p->d.fault.expected);
+}
+
+toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err) {
+  toon_projection *p;
+  TOON_TRY(toon_projection_new(paths, count, false, &p, err));
+  toon_status status = toon_projection_json(p, field, out, err);
+  toon_projection_free(p);
+  return status;
 }

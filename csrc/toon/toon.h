@@ -135,10 +135,34 @@ typedef struct toon_path {
   size_t count;
 } toon_path;
 
+/* Paths made ready for many documents. It belongs to one thread at a time.
+ * nulls: what a document lacks is null, not left out. TOON_EINVAL for a path without names. */
+typedef struct toon_projection toon_projection;
+toon_status toon_projection_new(const toon_path *paths, size_t count, bool nulls, toon_projection **out,
+                                toon_error *err);
+void toon_projection_free(toon_projection *projection); /* NULL is fine */
+
 /* From the field text of an object, the JSON text of an object with just the picked fields, named by their paths
  * joined with dots, absent ones left out, in the order of the paths. Names lead through objects only, not into arrays.
- * Fields not asked for are skipped by indentation, not decoded. TOON_EINVAL for a path without names.
- * For an array of objects: an array of such objects. For any other value: its JSON text. */
+ * Fields not asked for are skipped by indentation, not decoded. For an array: the array, with such objects in place of
+ * its objects. For any other value: its JSON text. TOON_ESYNTAX if the text is damaged. */
+toon_status toon_projection_json(toon_projection *projection, toon_slice field, toon_buf *out, toon_error *err);
+/* The same for one document. */
 toon_status toon_project(toon_slice field, const toon_path *paths, size_t count, toon_buf *out, toon_error *err);
+
+/* ---- documents of rows ---- */
+
+/* Makes one document of rows: what toon_encode gives for {"key": value, ...}, or for {"name": {...}} with a name. Rows that
+ * are objects of scalars with the same keys become a keyed table, and are never decoded on the way. Memory: a small
+ * multiple of the text. projection: NULL or borrowed until the emitter is freed, made with nulls. name: ptr NULL for none. */
+typedef struct toon_emitter toon_emitter;
+toon_status toon_emitter_new(toon_projection *projection, toon_slice name, uint8_t delimiter, toon_emitter **out,
+                             toon_error *err);
+/* key: valid UTF-8, different from the others (TOON_EINVAL if it is not UTF-8). Bytes become the string "base64:...". After a
+ * failure the emitter can only be freed. TOON_EVALUETOOBIG above 2 GiB. */
+toon_status toon_emitter_add(toon_emitter *emitter, toon_slice key, toon_slice field, toon_error *err);
+/* Append the document to *out; then the emitter can only be freed. */
+toon_status toon_emitter_end(toon_emitter *emitter, toon_buf *out, toon_error *err);
+void toon_emitter_free(toon_emitter *emitter);
 
 #endif

@@ -171,6 +171,12 @@ void putSync
 const stats: Stats = db.stats()
 void stats
 const text: string = db.toToon({ prefix: 'a', fields: ['name'], name: 'users', delimiter: '|' }) + encode({ a: 1 }, { indentSize: 4 })
+const within: string = db.snapshot().toToon({ fields: ['a.b', ['a.b']], maxTokens: 5, countTokens: part => part.length, note: true })
+void within
+// @ts-expect-error
+db.toToon({ fields: [[]] })
+// @ts-expect-error
+db.toToon({ countTokens: (part: string) => part })
 const decoded = decode(text)
 expect<typeof decoded, JsonValue>()
 const typed = decode<User>(text, { strict: false })

@@ -1,0 +1,132 @@
+'use strict'
+// toToon: a range as one TOON document, made by the engine from the stored text, and cut to a budget of tokens.
+
+const { native, doubles } = require('./binding')
+const { invalidType, show } = require('./errors')
+const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
+const { parseBounds, BOUND_OPTIONS } = require('./range')
+const { parseFields } = require('./fields')
+const { encode } = require('./encoding')
+const { estimateTokens } = require('./tokens')
+
+const OPTIONS = new Set([...BOUND_OPTIONS, 'fields', 'name', 'delimiter', 'maxTokens', 'countTokens', 'note', 'signal'])
+const FIRST_GUESS = 64 // rows
+const LIMIT = 4 // the place of the limit among the bounds
+
+function parse (options) {
+  const given = checkObject(options)
+  checkNames(given, OPTIONS, 'option of toToon')
+  const { fields, name, delimiter = ',', maxTokens, countTokens, note = false } = given
+  if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
+  if (delimiter !== ',' && delimiter !== '\t' && delimiter !== '|') {
+    throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
+  }
+  if (maxTokens !== undefined) checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER)
+  if (countTokens !== undefined && typeof countTokens !== 'function') {
+    throw invalidType(`countTokens must be a function (got ${show(countTokens)})`)
+  }
+  if (typeof note !== 'boolean') throw invalidType(`note must be a boolean (got ${show(note)})`)
+  checkSignal(given.signal)?.throwIfAborted()
+  const bounds = parseBounds(given, false)
+  const empty = encode(name === undefined ? {} : Object.fromEntries([[name, {}]]))
+  const paths = parseFields(fields)
+  return { bounds, paths, name, delimiter: delimiter.charCodeAt(0), maxTokens, countTokens, note, empty }
+}
+
+function noteOf (rows) {
+  return `# ${rows} more row${rows === 1 ? '' : 's'}`
+}
+
+// The largest number of rows whose text fits the budget, with that text (undefined if there is none). `texts(rows)` gives
+// { text, rows, whole }; whole: the range has no more than those. `most`: more rows than that do not fit. Texts are counted
+// whole, since a counter need not be additive; more rows are taken to need more tokens.
+function fit (texts, count, budget, guess, most = Infinity) {
+  let best = { rows: 0, tokens: 0, text: undefined }
+  let worst = { rows: most + 1, tokens: Infinity }
+  for (let tries = 1; best.rows + 1 < worst.rows; tries++) {
+    const found = texts(guess)
+    const tokens = count(found.text)
+    if (tokens > budget) {
+      worst = { rows: found.rows, tokens }
+    } else {
+      best = { ...found, tokens }
+      if (found.whole) break
+    }
+    if (worst.tokens === Infinity) { // towards the budget, though not too far at once
+      guess = Math.min(Math.floor(best.rows * Math.min(8, Math.max(2, budget / (tokens + 1)))), most)
+    } else {
+      const share = tries % 3 === 0 ? 0.5 : (budget - best.tokens) / (worst.tokens - best.tokens)
+      guess = Math.floor(best.rows + (worst.rows - best.rows) * share)
+      guess = Math.min(Math.max(guess, best.rows + 1), worst.rows - 1)
+    }
+  }
+  return best
+}
+
+// A document of as many rows as fit, from a snapshot.
+function withinBudget (source, parsed) {
+  const { bounds, paths, name, delimiter, maxTokens, countTokens = estimateTokens, note, empty } = parsed
+  const limit = bounds[LIMIT] === 0 ? Infinity : bounds[LIMIT]
+
+  function count (text) {
+    const tokens = countTokens(text)
+    if (typeof tokens === 'number' && tokens >= 0) return tokens
+    throw invalidType(`countTokens must return a number from 0 (got ${show(tokens)})`)
+  }
+  function texts (rows) {
+    const few = bounds.slice()
+    few[LIMIT] = Math.min(rows, limit)
+    const text = native.rangeToon(source, ...few, paths, name, delimiter)
+    return { text, rows: doubles[2], whole: doubles[2] < rows || rows >= limit }
+  }
+
+  let best = fit(texts, count, maxTokens, Math.min(FIRST_GUESS, limit))
+  if (note && !best.whole) {
+    const total = native.rangeCount(source, ...bounds)
+    if (best.rows < total) {
+      const noted = rows => {
+        const found = texts(rows)
+        return { text: `${found.text}\n${noteOf(total - found.rows)}`, rows: found.rows, whole: false }
+      }
+      if (best.rows > 0) best = fit(noted, count, maxTokens, best.rows, best.rows)
+      if (best.text === undefined) {
+        const text = empty === '' ? noteOf(total) : `${empty}\n${noteOf(total)}`
+        return count(text) <= maxTokens ? text : ''
+      }
+    }
+  }
+  if (best.text !== undefined) return best.text
+  return count(empty) <= maxTokens ? empty : ''
+}
+
+/**
+ * The rows of a range as one TOON document: what encode() gives for { key: value, … }, or for { [name]: { key: value, … } }.
+ *
+ * Two or more rows that are objects of scalars with the same keys become a keyed table, others lines of fields. With
+ * `fields`, what a document lacks is null, so that it does not spoil the table. Bytes are the string 'base64:…'.
+ *
+ * With maxTokens the result never counts more than that: as many rows as fit, in the order of the range; the document of no
+ * rows if none does; '' if even that is too much. countTokens is called some ten times, with whole results.
+ *
+ * @param {number} handle - of a store or snapshot
+ * @param {object} [options] - as for db.toToon()
+ * @returns {string}
+ */
+function toToon (handle, options) {
+  const parsed = parse(options)
+  const { bounds, paths, name, delimiter, maxTokens, empty } = parsed
+  if (bounds === null) {
+    native.storeNow(handle) // throws if it is closed
+    return maxTokens === undefined || (parsed.countTokens ?? estimateTokens)(empty) <= maxTokens ? empty : ''
+  }
+  if (maxTokens === undefined) return native.rangeToon(handle, ...bounds, paths, name, delimiter)
+  if (handle < 0) return withinBudget(handle, parsed)
+  const snapshot = native.snapshotOpen(handle)
+  try {
+    return withinBudget(snapshot, parsed)
+  } finally {
+    native.snapshotClose(snapshot)
+  }
+}
+
+module.exports = { toToon }
