@@ -496,6 +496,13 @@ export interface EncodeOptions {
   delimiter?: ',' | '\t' | '|'
   /** spaces per level, 1 to 16; default 2 */
   indentSize?: number
+  /** @deprecated the old name of indentSize */
+  indent?: number
+  /**
+   * Called with the root ('' and []), then with every property (its name) and element (its index as a string). What it
+   * returns takes the value's place and is gone into; undefined omits the value, or at the root leaves it as it is.
+   */
+  replacer?: (key: string, value: JsonValue, path: readonly (string | number)[]) => unknown
 }
 
 export interface DecodeOptions {
@@ -503,6 +510,8 @@ export interface DecodeOptions {
   strict?: boolean
   /** spaces per level in strict mode, 1 to 16; default 2 */
   indentSize?: number
+  /** @deprecated the old name of indentSize */
+  indent?: number
 }
 
 /** A value as TOON text (spec v4). */
@@ -510,3 +519,22 @@ export function encode (value: unknown, options?: EncodeOptions): string
 
 /** The value of a TOON text (spec v4). TOON_ESYNTAX with line and column. */
 export function decode<T = JsonValue> (text: string, options?: DecodeOptions): T
+
+/** The lines of encode(value, options), without line ends; large tables are never in memory as a whole. */
+export function encodeLines (value: unknown, options?: EncodeOptions): Generator<string, void, undefined>
+
+export type StreamEvent =
+  | { type: 'startObject' }
+  | { type: 'endObject' }
+  | { type: 'startArray', length: number }
+  | { type: 'endArray' }
+  | { type: 'key', key: string }
+  | { type: 'primitive', value: string | number | boolean | null }
+
+/**
+ * The events of a TOON text that comes in chunks (not lines, as the reference implementation has it), cut anywhere.
+ * TOON_ESYNTAX with line and column in the whole text.
+ */
+export function decodeStream (
+  chunks: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>, options?: DecodeOptions
+): AsyncGenerator<StreamEvent, void, undefined>

@@ -5,6 +5,7 @@ const { ToonStore } = require('./store')
 const { ToonCache, open } = require('./cache')
 const { ToonError } = require('./errors')
 const { encode, decode } = require('./encoding')
+const { encodeLines, decodeStream } = require('./streams')
 
 // A literal of plain names: that is what lets `import { open } from 'toonstore'` find them.
-module.exports = { open, ToonStore, ToonCache, ToonError, encode, decode }
+module.exports = { open, ToonStore, ToonCache, ToonError, encode, decode, encodeLines, decodeStream }

@@ -139,7 +139,7 @@ describe('wrong arguments', () => {
   })
 
   it('encode and decode', () => {
-    for (const options of [null, 5, { delimiter: ';' }, { delimiter: null }, { indentSize: '2' }, { indent: 2 }]) assert.throws(() => encode(1, options), TYPE)
+    for (const options of [null, 5, { delimiter: ';' }, { delimiter: null }, { indentSize: '2' }, { indent: '2' }, { indents: 2 }, { replacer: {} }]) assert.throws(() => encode(1, options), TYPE)
     for (const options of [null, 5, { strict: 1 }, { delimiter: ',' }]) assert.throws(() => decode('1', options), TYPE)
     for (const indentSize of [0, 17, 1.5]) {
       assert.throws(() => encode(1, { indentSize }), RANGE)

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Our TOON codec against the reference implementation, on random values and on random and damaged texts:
-// the same text out of encode; the same verdict and value out of decode, strict and not.
+// the same text out of encode, with the same calls of a replacer; the same verdict and value out of decode, strict and not; encodeLines as encode, and decodeStream as decode.
 //
 //   node test/differential/toon.mjs [MODULE] [CASES] [SEED] [--reference MODULE] [--keep-going]
 //
@@ -170,6 +170,54 @@ const disagree = (seed, what, details) => {
   if (!keepGoing) process.exit(1)
 }
 
+// The value that events make; checks their order on the way.
+const build = async (events) => {
+  const stack = [] // names belong to the object on top, and are used before it is left
+  let root, name
+  const put = (v) => {
+    const top = stack.at(-1)
+    if (!top) root = { v }
+    else if (Array.isArray(top.v)) top.v.push(v)
+    else Object.defineProperty(top.v, name, { value: v, enumerable: true, writable: true, configurable: true })
+  }
+  for await (const event of events) {
+    switch (event.type) {
+      case 'key': name = event.key; break
+      case 'primitive': put(event.value); break
+      case 'startObject': case 'startArray': {
+        const v = event.type === 'startArray' ? [] : {}
+        put(v)
+        stack.push({ v, length: event.length })
+        break
+      }
+      default: {
+        const { v, length } = stack.pop()
+        if (Array.isArray(v) && v.length !== length) throw new Error(`an array of ${length} with ${v.length} elements`)
+      }
+    }
+  }
+  return root.v
+}
+// A text in pieces: strings, or bytes.
+const pieces = (text) => {
+  const whole = chance(0.5) ? text : Buffer.from(text)
+  const chunks = []
+  const most = pick([1, 3, 20, 1000])
+  for (let i = 0; i < whole.length;) {
+    const n = 1 + int(most)
+    chunks.push(whole.slice(i, i + n))
+    i += n
+  }
+  return chunks
+}
+const checkStream = async (seed, text, options) => {
+  const expected = outcome(() => ours.decode(text, options))
+  let got
+  try { got = { value: await build(ours.decodeStream(pieces(text), options)) } } catch (error) { got = { error } }
+  const differ = !expected.error !== !got.error || (got.error ? got.error.code !== expected.error.code : !same(got.value, expected.value))
+  if (differ) disagree(seed, 'decodeStream: not as decode', { text, options, decode: expected.error ?? expected.value, stream: got.error ?? got.value })
+}
+
 const checkDecode = (seed, text, options) => {
   const expected = outcome(() => reference.decode(text, options))
   const got = outcome(() => ours.decode(text, options))
@@ -177,6 +225,36 @@ const checkDecode = (seed, text, options) => {
     disagree(seed, 'decode: another verdict', { text, options, reference: expected.error ?? expected.value, ours: got.error ?? got.value })
   } else if (!got.error && !same(got.value, expected.value)) {
     disagree(seed, 'decode: another value', { text, options, reference: expected.value, ours: got.value })
+  }
+}
+
+// Replacers do the same for both: what they do depends on the seed and the path. Some wrap, so they stop at a depth.
+const replacerOf = (seed, calls) => (name, v, path) => {
+  calls.push(JSON.stringify([name, v, path]))
+  let h = seed
+  for (const c of path.join('/')) h = Math.imul(h ^ c.charCodeAt(0), 0x01000193)
+  switch ((h >>> 7) % 24) {
+    case 0: return undefined
+    case 1: return name.toUpperCase()
+    case 2: return path.length > 4 ? v : { b: v, a: [name] }
+    case 3: return path.length > 4 ? v : [path, v]
+    case 4: return new Date((h >>> 3) * 1000)
+    case 5: return NaN
+    case 6: return path.length > 4 ? v : { a: 1, toJSON: () => ({ id: name, deep: { y: -0 } }) }
+    default: return v
+  }
+}
+
+const checkReplacer = (seed, v, options) => {
+  const calls = [[], []]
+  const expected = outcome(() => reference.encode(v, { ...options, replacer: replacerOf(seed, calls[0]) }))
+  const got = outcome(() => ours.encode(v, { ...options, replacer: replacerOf(seed, calls[1]) }))
+  if (expected.value?.toWellFormed() !== got.value) {
+    disagree(seed, 'replacer: another text', { value: v, options, reference: expected.error ?? expected.value, ours: got.error ?? got.value })
+  }
+  const at = calls[0].findIndex((call, i) => call !== calls[1][i])
+  if (at >= 0 || calls[0].length !== calls[1].length) {
+    disagree(seed, 'replacer: other calls', { value: v, at, reference: calls[0][at], ours: calls[1][at] })
   }
 }
 
@@ -192,10 +270,18 @@ for (let i = 0; i < cases; i++) {
   if (expected.value?.toWellFormed() !== got.value) {
     disagree(seed, 'encode: another text', { value: v, options, reference: expected.error ?? expected.value, ours: got.error ?? got.value })
   }
+  if (ours.encodeLines) {
+    const joined = outcome(() => [...ours.encodeLines(v, options)].join('\n'))
+    if (joined.value !== got.value) disagree(seed, 'encodeLines: another text', { value: v, options, encode: got.value, lines: joined.error ?? joined.value })
+  }
+  checkReplacer(seed, v, options)
   const made = expected.value ?? ''
   const list = [[made, options.indentSize], [mutate(made), options.indentSize], [mutate(made), 2], [texts().toWellFormed(), 2], [mutate(texts()), pick([2, 1, 4])]]
   for (const [text, indentSize] of list) {
-    for (const strict of [true, false]) checkDecode(seed, text, { indentSize, strict })
+    for (const strict of [true, false]) {
+      checkDecode(seed, text, { indentSize, strict })
+      if (ours.decodeStream) await checkStream(seed, text, { indentSize, strict })
+    }
     counts.decodes += 2
   }
 }

@@ -1,5 +1,5 @@
 // What must compile, with the types that come out, and what must not (ts-expect-error fails if the next line compiles).
-import { open, ToonStore, ToonCache, ToonError, encode, decode } from 'toonstore'
+import { open, ToonStore, ToonCache, ToonError, encode, decode, encodeLines, decodeStream } from 'toonstore'
 import type { DeepReadonly, Value, Key, Range, Stats, JsonValue, ErrorCode } from 'toonstore'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -183,6 +183,14 @@ const typed = decode<User>(text, { strict: false })
 expect<typeof typed, User>()
 // @ts-expect-error
 encode(1, { delimiter: ';' })
+encode(1, { indent: 4, replacer: (key, value, path) => path.length && key.length ? undefined : value })
+decode('a: 1', { indent: 4 })
+const lines: string[] = [...encodeLines({ a: 1 }, { delimiter: '|' })]
+for await (const event of decodeStream([text, new Uint8Array(1)], { strict: true })) {
+  if (event.type === 'startArray') lines.length = event.length
+}
+// @ts-expect-error chunks are in an iterable, and not numbers
+decodeStream([1])
 
 db.on('error', err => { const code: ErrorCode = err.code; void code })
 db.on('warning', warning => { const code: ErrorCode = warning.code; void code })
