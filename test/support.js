@@ -17,7 +17,8 @@ function setup () {
     await Promise.allSettled(stores.splice(0).map(db => db.close()))
     for (const dir of dirs.splice(0)) {
       fs.chmodSync(dir, 0o755)
-      fs.rmSync(dir, { recursive: true, force: true })
+      // A store whose open was given up is closed in the background: it may still write its last file.
+      fs.rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
     }
   })
 
