@@ -146,3 +146,17 @@ describe('long strings', () => {
     assert.throws(() => encode(cycle), { name: 'TypeError', code: 'TOON_EINVAL' })
   })
 })
+
+describe('getText', () => {
+  const { openStore } = require('./support').setup()
+
+  it('quotes a text that begins with a byte order mark, as encode does', async () => {
+    const db = await openStore()
+    for (const text of ['\ufeffx', '\ufeff', '\uffee', 'x\ufeff']) {
+      await db.put('a', text)
+      assert.equal(db.getText('a'), encode(text))
+      assert.equal(db.get('a'), text)
+      assert.deepEqual(db.values({ as: 'text' }).toArray(), [encode(text)])
+    }
+  })
+})

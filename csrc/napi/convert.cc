@@ -235,7 +235,8 @@ static toon_status make_raw(Env *e, toon_slice field, uint8_t flags, napi_value 
 toon_status make_value(Env *e, toon_slice field, uint8_t flags, int mode, napi_value *out, uint8_t *kind,
                        toon_error *err) {
   *kind = KIND_READY;
-  if (mode != MODE_BUFFER && (flags & TOON_TEXT_PLAIN)) /* ": text\n" */
+  /* ": text\n"; as TOON a text is quoted nevertheless if it may begin with a byte order mark */
+  if (mode != MODE_BUFFER && (flags & TOON_TEXT_PLAIN) && !(mode == MODE_TEXT && field.ptr[2] == 0xEF))
     return make_string(e, toon_slice_of(field.ptr + 2, field.len - 3), flags & TOON_TEXT_ASCII, out, err);
   if (mode == MODE_TEXT) return make_text(e, field, flags, out, err);
   if (mode == MODE_BUFFER) return make_raw(e, field, flags, out, kind, err);
