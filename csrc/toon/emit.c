@@ -17,8 +17,8 @@ struct toon_emitter {
   uint64_t rows;
   toon_buf name;    /* as it was given */
   toon_buf columns; /* between the braces */
-  toon_buf starts,
-      lengths; /* without a projection: how each line of a row begins, "  key: ", and its length (size_t) */
+  toon_buf starts;  /* without a projection: how each line of a row begins, "  key: " */
+  toon_buf lengths; /* of those (size_t) */
   toon_buf text, scratch;
 };
 

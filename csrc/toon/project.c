@@ -410,13 +410,13 @@ toon_status toon_put_cell(toon_writer *w, toon_slice token, uint8_t delimiter, t
 
 /* The token of a scalar that was found. False if it is none. */
 static bool scalar_token(const place *from, toon_slice *token) {
-  const uint8_t *at = from->text.ptr, *end = at + from->text.len;
+  const uint8_t *at = from->text.ptr;
   if (from->kind == NOWHERE)
     *token = null_text;
   else if (from->kind == CELL)
     *token = from->text;
-  else if (from->kind == MEMBER && end - at >= 4 && at[0] == ':' && at[1] == ' ' && at[2] != '[')
-    *token = toon_slice_of(at + 2, (size_t)(line_end(at, end) - at) - 2);
+  else if (from->kind == MEMBER && from->text.len >= 4 && at[0] == ':' && at[1] == ' ' && at[2] != '[')
+    *token = toon_slice_of(at + 2, (size_t)(line_end(at, at + from->text.len) - at) - 2);
   else
     return false;
   return true;

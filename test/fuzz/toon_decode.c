@@ -39,6 +39,28 @@ static void check_document(toon_slice text, const toon_text_options *options) {
   toon_buf_free(&third);
 }
 
+/* Rows of one document: the field alone, after a row of scalars, and twice. */
+static void check_rows(toon_slice field) {
+  static const toon_slice name = {(const uint8_t *)"a", 1},
+                          keys[] = {{(const uint8_t *)"k", 1}, {(const uint8_t *)"l", 1}};
+  static const toon_slice good = {(const uint8_t *)":\n  a: \"x,y\"\n", 13};
+  const toon_path path = {&name, 1};
+  for (int how = 0; how < 8; how++) {
+    toon_projection *projection = NULL;
+    toon_emitter *emitter = NULL;
+    toon_buf out = {0};
+    toon_error err;
+    if (how & 1) FUZZ_OK(toon_projection_new(&path, 1, true, &projection, &err));
+    FUZZ_OK(toon_emitter_new(projection, (toon_slice){NULL, 0}, how & 2 ? '|' : ',', &emitter, &err));
+    if (toon_emitter_add(emitter, keys[0], how & 4 ? good : field, &err) == TOON_OK &&
+        toon_emitter_add(emitter, keys[1], field, &err) == TOON_OK)
+      toon_emitter_end(emitter, &out, &err);
+    toon_emitter_free(emitter);
+    toon_projection_free(projection);
+    toon_buf_free(&out);
+  }
+}
+
 static void check_field(toon_slice field) {
   static const toon_slice names[] = {{(const uint8_t *)"a", 1}, {(const uint8_t *)"b", 1}, {(const uint8_t *)"a b", 3}};
   const toon_path paths[] = {{names, 1}, {names, 2}, {names + 1, 1}, {names + 1, 2}};
@@ -66,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   toon_buf_free(&json);
   check_document(text, &(toon_text_options){',', (uint8_t)(1 + size % 4), false});
   check_field(text);
+  check_rows(text);
   free((void *)text.ptr);
   return 0;
 }
