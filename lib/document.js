@@ -16,13 +16,13 @@ const LIMIT = 4 // the place of the limit among the bounds
 function parse (options) {
   const given = checkObject(options)
   checkNames(given, OPTIONS, 'option of toToon')
-  const { fields, name, delimiter = ',', maxTokens, countTokens, note = false } = given
+  const { fields, name, delimiter = ',', maxTokens, countTokens = estimateTokens, note = false } = given
   if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
   if (delimiter !== ',' && delimiter !== '\t' && delimiter !== '|') {
     throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
   }
   if (maxTokens !== undefined) checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER)
-  if (countTokens !== undefined && typeof countTokens !== 'function') {
+  if (typeof countTokens !== 'function') {
     throw invalidType(`countTokens must be a function (got ${show(countTokens)})`)
   }
   if (typeof note !== 'boolean') throw invalidType(`note must be a boolean (got ${show(note)})`)
@@ -30,7 +30,13 @@ function parse (options) {
   const bounds = parseBounds(given, false)
   const empty = encode(name === undefined ? {} : Object.fromEntries([[name, {}]]))
   const paths = parseFields(fields)
-  return { bounds, paths, name, delimiter: delimiter.charCodeAt(0), maxTokens, countTokens, note, empty }
+
+  function count (text) {
+    const tokens = countTokens(text)
+    if (Number.isFinite(tokens) && tokens >= 0) return tokens
+    throw invalidType(`countTokens must return a finite number from 0 (got ${show(tokens)})`)
+  }
+  return { bounds, paths, name, delimiter: delimiter.charCodeAt(0), maxTokens, count, note, empty }
 }
 
 function noteOf (rows) {
@@ -65,14 +71,9 @@ function fit (texts, count, budget, guess, most = Infinity) {
 
 // A document of as many rows as fit, from a snapshot.
 function withinBudget (source, parsed) {
-  const { bounds, paths, name, delimiter, maxTokens, countTokens = estimateTokens, note, empty } = parsed
+  const { bounds, paths, name, delimiter, maxTokens, count, note, empty } = parsed
   const limit = bounds[LIMIT] === 0 ? Infinity : bounds[LIMIT]
 
-  function count (text) {
-    const tokens = countTokens(text)
-    if (typeof tokens === 'number' && tokens >= 0) return tokens
-    throw invalidType(`countTokens must return a number from 0 (got ${show(tokens)})`)
-  }
   function texts (rows) {
     const few = bounds.slice()
     few[LIMIT] = Math.min(rows, limit)
@@ -117,7 +118,7 @@ function toToon (handle, options) {
   const { bounds, paths, name, delimiter, maxTokens, empty } = parsed
   if (bounds === null) {
     native.storeNow(handle) // throws if it is closed
-    return maxTokens === undefined || (parsed.countTokens ?? estimateTokens)(empty) <= maxTokens ? empty : ''
+    return maxTokens === undefined || parsed.count(empty) <= maxTokens ? empty : ''
   }
   if (maxTokens === undefined) return native.rangeToon(handle, ...bounds, paths, name, delimiter)
   if (handle < 0) return withinBudget(handle, parsed)

@@ -18,7 +18,6 @@ const { Transaction } = require('./transaction')
 const { transaction, transactionSync, update } = require('./transactions')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
-
 const { toToon } = require('./document')
 const { listen } = require('./server')
 

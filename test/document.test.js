@@ -154,13 +154,15 @@ describe('documents of ranges', () => {
     ]
     for (const options of wrong) assert.throws(() => db.toToon(options), { name: 'TypeError', code: 'TOON_EINVAL' }, JSON.stringify(options))
     for (const maxTokens of [-1, 0.5, NaN, Infinity]) assert.throws(() => db.toToon({ maxTokens }), { name: 'RangeError', code: 'TOON_EINVAL' })
-    for (const bad of ['5', NaN, -1, undefined]) {
+    await db.put('a', 1)
+    for (const bad of ['5', NaN, Infinity, -1, undefined]) {
+      assert.throws(() => db.toToon({ maxTokens: 5, limit: 0, countTokens: () => bad }), { name: 'TypeError', code: 'TOON_EINVAL' })
       assert.throws(() => db.toToon({ maxTokens: 5, countTokens: () => bad }), { name: 'TypeError', code: 'TOON_EINVAL' })
     }
     const reason = new Error('enough')
     assert.throws(() => db.toToon({ maxTokens: 5, countTokens () { throw reason } }), reason)
     assert.throws(() => db.toToon({ signal: AbortSignal.abort(reason) }), reason)
-    assert.equal(db.toToon({ maxTokens: 5 }), '')
+    assert.equal(db.toToon({ maxTokens: 0 }), '')
   })
 })
 
