@@ -339,7 +339,7 @@ class StreamDecoder {
   begin (line) {
     if (BLANK_OR_COMMENT.test(line)) return
     this.base = this.lines - 1
-    const table = this.strict && line[0] === '[' && TABLE.exec(line)
+    const table = this.strict && line[0] === '[' && hasColon(line) && TABLE.exec(line)
     if (table) {
       this.beginTable(table)
     } else if (this.strict && !continues(line) && line[0] !== '[' && hasColon(line)) {

@@ -115,6 +115,12 @@ describe('decodeStream', () => {
   const rows = (n, make = i => `  ${i},"n ${i}: 😀"`) => many(n, make).join('\n')
   const big = `# head\nfirst: 1\n"a,b"[9000]{id,name}:\n${rows(9000)}\n# between\n\nlist[2]:\n  - 1\n  - x: 2\nempty[0]{a}:\nsmall[1]{a}:\n  1\nlast:\n  in: "x"\n`
 
+  it('takes a line whose colon is within quotes that do not close for a text, as decode does', async () => {
+    const text = '[1|]{b|"a 1.0}:'
+    assert.equal(decode(text), text)
+    assert.equal(await build(decodeStream([text])), text)
+  })
+
   it('gives the events of the reference, in the order of the text', async () => {
     for (const text of ['', 'x', '"a: b"', 'b: 1\n1: 2\na[2]{x,y{z}}:\n  1,2\n  "3",null', '[2]: a,b', '[1]{a}:\n  1', '[]', 'a[2]:\n  - [1]: 5\n  -\nb: []\nc:', '[2:]{a}:\n  x: 1\n  y: true']) {
       const expected = await collect(toon.decodeStream(text.split('\n')))
