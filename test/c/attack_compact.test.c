@@ -2,9 +2,8 @@
  * through old snapshots, over power cuts, with and without the manifest; then single sequences that aim at one place.
  * ATTACK=N in the environment multiplies the number of seeds. */
 #include "check.h"
+#include "api.h"
 #include "base/alloc.h"
-#include "os/memfs.h"
-#include "toonstore.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,36 +13,7 @@
 
 enum { KEYS = 30, ROWS = 24, STEPS = 110 };
 
-/* What the store holds: value numbers, 0 = none. A lapsed row counts but is not seen. */
-typedef struct model {
-  uint32_t user[KEYS], row[ROWS], next_row;
-  bool lapsed[KEYS];
-} model;
-
-static toon_error err;
-static toon_slice S(const char *text) { return toon_slice_of(text, strlen(text)); }
-static toon_key K(const char *text) { return toon_user_key(text, strlen(text)); }
-static uint64_t lcg(uint64_t *state) {
-  *state = *state * 6364136223846793005ull + 1442695040888963407ull;
-  return *state >> 33;
-}
-static int times(int n) {
-  const char *e = getenv("ATTACK");
-  return e ? n * atoi(e) : n;
-}
-static toon_status open_on(os_memfs *fs, toon_options o, toon_db **db) {
-  o.vfs = os_memfs_vfs(fs);
-  memset(&err, 0, sizeof err);
-  return toon_open("/d", &o, db, &err);
-}
-static toon_options tiny(toon_durability durability) {
-  toon_options o = toon_options_default();
-  o.durability = durability;
-  o.segment_size = o.checkpoint_bytes = 4096;
-  return o;
-}
 static void key_name(int i, char out[16]) { snprintf(out, 16, i % 3 ? "b %02d" : "a%02d", i); }
-static int key_index(toon_key key) { return (key.ptr[key.len - 2] - '0') * 10 + key.ptr[key.len - 1] - '0'; }
 static const char *value_text(uint32_t v) {
   static _Thread_local char text[6000];
   size_t n = (size_t)snprintf(text, sizeof text, "%u ", v), more = v % 53 == 0 ? 5000 : v * 37 % 400;
@@ -51,105 +21,14 @@ static const char *value_text(uint32_t v) {
   text[n + more] = 0;
   return text;
 }
-static uint32_t value_of(const toon_row *row) { /* 0: not what was written */
-  toon_buf json = {0};
-  uint32_t v = 0;
-  if (toon_field_to_json(row->field, &json, NULL) == TOON_OK && json.len > 2) {
-    v = (uint32_t)atoi((const char *)json.ptr + 1);
-    const char *want = value_text(v);
-    if (json.len != strlen(want) + 2 || memcmp(json.ptr + 1, want, json.len - 2) != 0) v = 0;
-  }
-  toon_buf_free(&json);
-  return v;
-}
-static toon_status put(toon_db *db, const char *key, const char *value) {
-  toon_batch *b;
-  uint64_t v;
-  TOON_TRY(toon_batch_new(db, &b, &err));
-  toon_status status = toon_batch_put(b, K(key), TOON_INPUT_STRING, S(value), NULL, &err);
-  if (status == TOON_OK) status = toon_commit(db, b, &err);
-  if (status == TOON_OK) status = toon_batch_result(b, 0, &v, &err);
-  toon_batch_free(b);
-  return status;
-}
-__attribute__((unused)) static toon_status del(toon_db *db, const char *key) {
-  toon_batch *b;
-  uint64_t v;
-  TOON_TRY(toon_batch_new(db, &b, &err));
-  toon_status status = toon_batch_delete(b, K(key), &err);
-  if (status == TOON_OK) status = toon_commit(db, b, &err);
-  if (status == TOON_OK) status = toon_batch_result(b, 0, &v, &err);
-  toon_batch_free(b);
-  return status;
-}
-__attribute__((unused)) static bool has(toon_db *db, const char *key) {
+
+#include "model.h"
+
+static int times(int n) { return n * (int)setting("ATTACK", 1); }
+static bool has(toon_db *db, const char *key) {
   bool found = false;
   CHECK_EQ(toon_has(db, NULL, K(key), &found, &err), TOON_OK);
   return found;
-}
-static uint64_t stat_of(toon_db *db, const char *name) {
-  toon_buf json = {0};
-  uint64_t n = 0;
-  if (toon_stats(db, &json, &err) == TOON_OK && toon_buf_byte(&json, 0) == TOON_OK) {
-    const char *at = strstr((const char *)json.ptr, name);
-    if (at) n = strtoull(at + strlen(name) + 2, NULL, 10);
-  }
-  toon_buf_free(&json);
-  return n;
-}
-
-/* Read everything, by cursors (forward and back) and by point reads, now or at a snapshot. */
-static toon_status read_all(toon_db *db, const toon_snapshot *at_snapshot, model *m, bool *wrong) {
-  memset(m, 0, sizeof *m);
-  for (int space = 0; space < 2; space++)
-    for (int reverse = 0; reverse < 2; reverse++) {
-      toon_range range = {.space = (uint8_t)space, .reverse = reverse};
-      toon_cursor *cursor;
-      toon_key key;
-      toon_row row;
-      bool end = false;
-      TOON_TRY(toon_cursor_open(db, at_snapshot, &range, &cursor, &err));
-      for (;;) {
-        toon_status status = toon_cursor_next(cursor, false, &key, &row, &end, &err);
-        if (status != TOON_OK || end) {
-          toon_cursor_close(cursor);
-          if (status != TOON_OK) return status;
-          break;
-        }
-        uint32_t v = value_of(&row), *at = space ? &m->row[toon_row_id(key) % ROWS] : &m->user[key_index(key)];
-        if (!v || (reverse && *at != v)) *wrong = true;
-        *at = v;
-      }
-    }
-  for (int i = 0; i < KEYS; i++) {
-    char name[16];
-    toon_row row;
-    bool found;
-    key_name(i, name);
-    TOON_TRY(toon_get(db, at_snapshot, K(name), &row, &found, &err));
-    if (found != (m->user[i] != 0) || (found && value_of(&row) != m->user[i])) *wrong = true;
-    if (found) toon_row_release(db, &row);
-  }
-  return TOON_OK;
-}
-static bool same(const model *seen, const model *want) {
-  for (int i = 0; i < KEYS; i++)
-    if (seen->user[i] != (want->lapsed[i] ? 0 : want->user[i])) return false;
-  return memcmp(seen->row, want->row, sizeof seen->row) == 0;
-}
-static bool sizes_right(toon_db *db, const model *m) {
-  uint64_t users = 0, rows = 0, n;
-  for (int i = 0; i < KEYS; i++) users += m->user[i] != 0;
-  for (int i = 0; i < ROWS; i++) rows += m->row[i] != 0;
-  if (toon_size(db, 0, &n, &err) != TOON_OK || n != users) return false;
-  return toon_size(db, 1, &n, &err) == TOON_OK && n == rows;
-}
-/* Does the store (at a snapshot) hold exactly this? */
-static bool holds(toon_db *db, const toon_snapshot *snapshot, const model *want) {
-  model seen;
-  bool wrong = false;
-  return read_all(db, snapshot, &seen, &wrong) == TOON_OK && !wrong && same(&seen, want) &&
-         (snapshot || sizes_right(db, want));
 }
 
 /* ---------------------------------------------------------------- the workload */
@@ -256,7 +135,7 @@ static os_memfs *record(toon_options o, uint64_t seed) {
     }
     if (i % 6 == 0 || also)
       for (int j = 0; j < HELD; j++)
-        if (held[j] && !holds(db, held[j], &then[j])) {
+        if (held[j] && !holds_model(db, held[j], &then[j])) {
           fprintf(stderr, "seed %d step %d: a snapshot has changed: %s\n", (int)seed, i, err.message);
           check_failures_here++;
         }
@@ -267,20 +146,19 @@ static os_memfs *record(toon_options o, uint64_t seed) {
     }
     h->states[h->count] = next;
     h->ops[h->count++] = os_memfs_ops(fs);
-    if (i % 10 == 0) CHECK(holds(db, NULL, &next));
+    if (i % 10 == 0) CHECK(holds_model(db, NULL, &next));
   }
   for (int j = 0; j < HELD; j++) toon_snapshot_close(held[j]);
-  CHECK(holds(db, NULL, &h->states[h->count - 1]));
+  CHECK(holds_model(db, NULL, &h->states[h->count - 1]));
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   return fs;
 }
 
 static int state_of(toon_db *db, size_t least) {
   for (size_t i = h->count; i-- > least;)
-    if (holds(db, NULL, &h->states[i])) return (int)i;
+    if (holds_model(db, NULL, &h->states[i])) return (int)i;
   return -1;
 }
-static void unlink_manifest(os_memfs *fs) { os_memfs_vfs(fs)->unlink(os_memfs_vfs(fs), "/d/metadata.toon"); }
 
 static void check_after(os_memfs *fs, toon_options o, size_t least, const char *what, bool then_compact) {
   toon_db *db;
@@ -302,14 +180,14 @@ static void check_after(os_memfs *fs, toon_options o, size_t least, const char *
     check_failures_here++;
   } else if (then_compact) {
     CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
-    if (!holds(db, NULL, &h->states[state]))
+    if (!holds_model(db, NULL, &h->states[state]))
       fprintf(stderr, "%s: compacted: not state %d\n", what, state), check_failures_here++;
     CHECK_EQ(stat_of(db, "deadBytes"), 0);
     for (int round = 0; round < 2; round++) {
       CHECK_EQ(toon_close(db, &err), TOON_OK);
       if (round == 1) unlink_manifest(fs);
       REQUIRE(open_on(fs, o, &db) == TOON_OK);
-      if (!holds(db, NULL, &h->states[state]))
+      if (!holds_model(db, NULL, &h->states[state]))
         fprintf(stderr, "%s: again %d: not state %d\n", what, round, state), check_failures_here++;
       CHECK_EQ(stat_of(db, "deadBytes"), 0);
     }
@@ -363,12 +241,12 @@ TEST(a_rebuild_after_compactions_counts_the_same) {
     toon_db *db;
     o.checkpoint_bytes = 1 << 20; /* nothing is compacted by itself between the two looks */
     REQUIRE(open_on(fs, o, &db) == TOON_OK);
-    CHECK(holds(db, NULL, &h->states[h->count - 1]));
+    CHECK(holds_model(db, NULL, &h->states[h->count - 1]));
     uint64_t dead = stat_of(db, "deadBytes");
     toon_close(db, &err);
     unlink_manifest(fs);
     REQUIRE(open_on(fs, o, &db) == TOON_OK);
-    CHECK(holds(db, NULL, &h->states[h->count - 1]));
+    CHECK(holds_model(db, NULL, &h->states[h->count - 1]));
     CHECK_EQ(stat_of(db, "deadBytes"), dead);
     toon_close(db, &err);
     os_memfs_free(fs);
@@ -416,7 +294,7 @@ static bool run_with_fault(const char *call, int skip, int count, int error, uin
     if (s != TOON_OK && memcmp(&now, &next, sizeof now) != 0) break;
   }
   f.times = 0;
-  if (!holds(db, NULL, &now)) fprintf(stderr, "%s: wrong state: %s\n", what, err.message), check_failures_here++;
+  if (!holds_model(db, NULL, &now)) fprintf(stderr, "%s: wrong state: %s\n", what, err.message), check_failures_here++;
   size_t ops = os_memfs_ops(fs);
   os_memfs *all[] = {os_memfs_crash(fs, ops, OS_CRASH_KEEP_ALL, 0), os_memfs_crash(fs, ops, OS_CRASH_LOSE_ALL, 0),
                      os_memfs_crash(fs, ops, OS_CRASH_RANDOM, (uint64_t)skip),
@@ -429,9 +307,9 @@ static bool run_with_fault(const char *call, int skip, int count, int error, uin
       fprintf(stderr, "%s: reopen %d: %s %s\n", what, i, err.message, err.path);
       check_failures_here++;
     } else {
-      bool first = holds(db, NULL, &now), second = !first && holds(db, NULL, &maybe);
+      bool first = holds_model(db, NULL, &now), second = !first && holds_model(db, NULL, &maybe);
       toon_status s = toon_compact(db, NULL, NULL, &err);
-      if (s != TOON_OK || (!first && !second) || !holds(db, NULL, first ? &now : &maybe)) {
+      if (s != TOON_OK || (!first && !second) || !holds_model(db, NULL, first ? &now : &maybe)) {
         fprintf(stderr, "%s: after reopen %d: %d %d, compaction %s\n", what, i, first, second, toon_status_name(s));
         check_failures_here++;
       }
@@ -482,7 +360,7 @@ TEST(compacting_with_a_bare_tail_loses_nothing) {
     CHECK_EQ(put(db, key, big), TOON_OK);
   }
   CHECK_EQ(put(db, "gone", "x"), TOON_OK);
-  CHECK_EQ(del(db, "gone"), TOON_OK);
+  CHECK_EQ(del(db, "gone", NULL), TOON_OK);
   for (int i = 0; i < 12; i++) CHECK_EQ(put(db, "filler", big), TOON_OK);
   os_memfs_set_fault(fs, log_only_fails_after_header, NULL);
   atomic_store(&fault_on, 1);
@@ -545,7 +423,7 @@ TEST(a_queue_of_small_rows_does_not_fill_the_disk) {
   for (int i = 0; i < 3000; i++) {
     snprintf(key, sizeof key, "j%06d", i);
     CHECK_EQ(put(db, key, "1"), TOON_OK);
-    CHECK_EQ(del(db, key), TOON_OK);
+    CHECK_EQ(del(db, key, NULL), TOON_OK);
   }
   for (int i = 0; i < 3; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
   for (int i = 0; i < 300 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
@@ -599,7 +477,7 @@ TEST(compactions_that_are_ended_early_do_not_pile_up_deletes) {
   }
   for (int i = 0; i < 500; i++) {
     snprintf(key, sizeof key, "k%d", i);
-    CHECK_EQ(del(db, key), TOON_OK);
+    CHECK_EQ(del(db, key, NULL), TOON_OK);
   }
   toon_snapshot *snapshot;
   CHECK_EQ(toon_snapshot_open(db, &snapshot, &err), TOON_OK);
@@ -657,11 +535,11 @@ TEST(a_compaction_goes_on_where_an_earlier_one_was_ended) {
       snprintf(key, sizeof key, "k%d", i);
       CHECK_EQ(put(db, key, value), TOON_OK);
       snprintf(key, sizeof key, "k%d", i - 900);
-      if (i >= 900 && (i - 900) % 3 == 0) CHECK_EQ(del(db, key), TOON_OK);
+      if (i >= 900 && (i - 900) % 3 == 0) CHECK_EQ(del(db, key, NULL), TOON_OK);
     }
     for (int i = 5100; i < 6000; i += 3) {
       snprintf(key, sizeof key, "k%d", i);
-      CHECK_EQ(del(db, key), TOON_OK);
+      CHECK_EQ(del(db, key, NULL), TOON_OK);
     }
     toon_status status = TOON_ETIMEOUT;
     for (int n = 0; n < 40 && status == TOON_ETIMEOUT; n++, ended++) {
@@ -775,7 +653,7 @@ TEST(a_segment_that_cannot_be_unlinked_brings_no_deleted_row_back) {
     REQUIRE(open_on(fs, o, &db) == TOON_OK);
     CHECK_EQ(put(db, "gone", "x"), TOON_OK);
     for (int i = 0; i < 30; i++) CHECK_EQ(put(db, "filler", value_text(205)), TOON_OK);
-    CHECK_EQ(del(db, "gone"), TOON_OK);
+    CHECK_EQ(del(db, "gone", NULL), TOON_OK);
     os_memfs_set_fault(fs, no_unlink, NULL);
     for (int i = 0; i < 2; i++) CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
     CHECK(!has(db, "gone"));

@@ -1,9 +1,8 @@
 /* Storms: one workload of everything the engine does, held against a plain model, while calls fail, allocations fail, the
  * power goes, files are damaged. ATTACK=N in the environment multiplies the number of seeds. */
 #include "check.h"
+#include "api.h"
 #include "base/alloc.h"
-#include "os/memfs.h"
-#include "toonstore.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,40 +10,8 @@
 
 enum { KEYS = 40, ROWS = 64, STEPS_MAX = 200 };
 
-/* What the store holds: value numbers, 0 = none; lapsed rows count but are not seen. */
-typedef struct model {
-  uint32_t user[KEYS], row[ROWS], next_row;
-  bool lapsed[KEYS];
-} model;
-
-static toon_error err;
-static toon_slice S(const char *text) { return toon_slice_of(text, strlen(text)); }
-static toon_key K(const char *text) { return toon_user_key(text, strlen(text)); }
-static uint64_t lcg(uint64_t *state) {
-  *state = *state * 6364136223846793005ull + 1442695040888963407ull;
-  return *state >> 33;
-}
-static int times(int n) {
-  const char *e = getenv("ATTACK");
-  return e ? n * atoi(e) : n;
-}
-static toon_status open_on(os_memfs *fs, toon_options o, toon_db **db) {
-  o.vfs = os_memfs_vfs(fs);
-  memset(&err, 0, sizeof err);
-  return toon_open("/d", &o, db, &err);
-}
-static toon_options tiny(toon_durability durability) {
-  toon_options o = toon_options_default();
-  o.durability = durability;
-  o.segment_size = o.checkpoint_bytes = 4096;
-  o.max_txn_size = 1 << 20;
-  return o;
-}
 static void key_name(int i, char out[16]) {
   snprintf(out, 16, i % 3 == 0 ? "a%02d" : i % 3 == 1 ? "b %02d" : "\xff%02d", i);
-}
-static int key_index(toon_key key) { /* the last two bytes */
-  return (key.ptr[key.len - 2] - '0') * 10 + key.ptr[key.len - 1] - '0';
 }
 static const char *value_text(uint32_t v) {
   static _Thread_local char text[8000];
@@ -53,74 +20,10 @@ static const char *value_text(uint32_t v) {
   text[n + more] = 0;
   return text;
 }
-static uint32_t value_of(const toon_row *row) { /* 0: not what was written */
-  toon_buf json = {0};
-  uint32_t v = 0;
-  if (toon_field_to_json(row->field, &json, NULL) == TOON_OK && json.len > 2) {
-    v = (uint32_t)atoi((const char *)json.ptr + 1);
-    const char *want = value_text(v);
-    if (json.len != strlen(want) + 2 || memcmp(json.ptr + 1, want, json.len - 2) != 0) v = 0;
-  }
-  toon_buf_free(&json);
-  return v;
-}
 
-/* Read everything, by cursors (forward and back) and by point reads. */
-static toon_status read_all(toon_db *db, model *m, bool *wrong) {
-  memset(m, 0, sizeof *m);
-  for (int space = 0; space < 2; space++)
-    for (int reverse = 0; reverse < 2; reverse++) {
-      toon_range range = {.space = (uint8_t)space, .reverse = reverse};
-      toon_cursor *cursor;
-      toon_key key;
-      toon_row row;
-      bool end = false;
-      TOON_TRY(toon_cursor_open(db, NULL, &range, &cursor, &err));
-      for (;;) {
-        toon_status status = toon_cursor_next(cursor, false, &key, &row, &end, &err);
-        if (status != TOON_OK || end) {
-          toon_cursor_close(cursor);
-          if (status != TOON_OK) return status;
-          break;
-        }
-        uint32_t v = value_of(&row), *at = space ? &m->row[toon_row_id(key) % ROWS] : &m->user[key_index(key)];
-        if (!v || (reverse && *at != v)) *wrong = true;
-        *at = v;
-      }
-    }
-  for (int i = 0; i < KEYS; i++) {
-    char name[16];
-    toon_row row;
-    bool found;
-    key_name(i, name);
-    TOON_TRY(toon_get(db, NULL, K(name), &row, &found, &err));
-    if (found != (m->user[i] != 0) || (found && value_of(&row) != m->user[i])) *wrong = true;
-    if (found) toon_row_release(db, &row);
-  }
-  return TOON_OK;
-}
-static bool same(const model *seen, const model *want) {
-  for (int i = 0; i < KEYS; i++)
-    if (seen->user[i] != (want->lapsed[i] ? 0 : want->user[i])) return false;
-  return memcmp(seen->row, want->row, sizeof seen->row) == 0;
-}
-static bool sizes_right(toon_db *db, const model *m) {
-  uint64_t users = 0, rows = 0, n;
-  for (int i = 0; i < KEYS; i++) users += m->user[i] != 0;
-  for (int i = 0; i < ROWS; i++) rows += m->row[i] != 0;
-  if (toon_size(db, 0, &n, &err) != TOON_OK || n != users) return false;
-  return toon_size(db, 1, &n, &err) == TOON_OK && n == rows;
-}
-static uint64_t stat_of(toon_db *db, const char *name) {
-  toon_buf json = {0};
-  uint64_t n = 0;
-  if (toon_stats(db, &json, &err) == TOON_OK && toon_buf_byte(&json, 0) == TOON_OK) {
-    const char *at = strstr((const char *)json.ptr, name);
-    if (at) n = strtoull(at + strlen(name) + 2, NULL, 10);
-  }
-  toon_buf_free(&json);
-  return n;
-}
+#include "model.h"
+
+static int times(int n) { return n * (int)setting("ATTACK", 1); }
 
 /* One step. *m becomes what it should be if the step is acknowledged. *reopen: close and open instead. */
 static toon_status step(toon_db *db, uint64_t *rng, uint32_t v, model *m, bool *reopen, bool *checkpoint) {
@@ -221,7 +124,7 @@ static os_memfs *record(toon_options o, uint64_t seed, int steps) {
   }
   model seen;
   bool wrong = false;
-  CHECK_EQ(read_all(db, &seen, &wrong), TOON_OK);
+  CHECK_EQ(read_all(db, NULL, &seen, &wrong), TOON_OK);
   CHECK(!wrong && same(&seen, &h->states[h->count - 1]) && sizes_right(db, &h->states[h->count - 1]));
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   return fs;
@@ -231,7 +134,7 @@ static os_memfs *record(toon_options o, uint64_t seed, int steps) {
 static int state_of(toon_db *db, size_t least) {
   model seen;
   bool wrong = false;
-  if (read_all(db, &seen, &wrong) != TOON_OK || wrong) return -1;
+  if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong) return -1;
   for (size_t i = least; i < h->count; i++)
     if (same(&seen, &h->states[i]) && sizes_right(db, &h->states[i])) return (int)i;
   return -1;
@@ -249,7 +152,7 @@ static int check_crash(os_memfs *after, toon_options o, size_t least, const char
   if (state < 0) {
     model seen;
     bool wrong = false;
-    toon_status s = read_all(db, &seen, &wrong);
+    toon_status s = read_all(db, NULL, &seen, &wrong);
     int any = -1;
     for (size_t i = 0; i < h->count; i++)
       if (same(&seen, &h->states[i])) any = (int)i;
@@ -394,7 +297,7 @@ static bool run_with_fault(toon_durability durability, const char *call, int ski
       if (unknown) { /* the write that poisoned the log may have become true */
         int left = swap_times(0);
         bool bad = false;
-        if (read_all(db, &seen, &bad) == TOON_OK && same(&seen, &maybe) && sizes_right(db, &maybe)) now = maybe;
+        if (read_all(db, NULL, &seen, &bad) == TOON_OK && same(&seen, &maybe) && sizes_right(db, &maybe)) now = maybe;
         swap_times(left);
         unknown = poisoned = false;
       }
@@ -410,7 +313,7 @@ static bool run_with_fault(toon_durability durability, const char *call, int ski
     }
     bool wrong = false;
     int errors_before = swap_times(0);
-    if (read_all(db, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now) || !sizes_right(db, &now)) {
+    if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now) || !sizes_right(db, &now)) {
       fprintf(stderr, "%s: step %d (%s): wrong state: %s\n", what, i, toon_status_name(s), err.message);
       check_failures_here++;
       i = 60;
@@ -433,7 +336,7 @@ static bool run_with_fault(toon_durability durability, const char *call, int ski
         check_failures_here++;
         break;
       }
-      if (read_all(db, &seen, &wrong) != TOON_OK || wrong ||
+      if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong ||
           !((same(&seen, &now) && sizes_right(db, &now)) || (unknown && same(&seen, &maybe) && sizes_right(db, &maybe)))) {
         fprintf(stderr, "%s: after reopen %d round %d: wrong state\n", what, i, round);
         check_failures_here++;
@@ -498,7 +401,7 @@ TEST(any_allocation_may_fail) {
         continue; /* later calls work */
       }
       long left = atomic_exchange(&allocations_left, -1000000000);
-      if (read_all(db, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now) || !sizes_right(db, &now)) {
+      if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now) || !sizes_right(db, &now)) {
         fprintf(stderr, "allocation %ld, step %d: wrong state\n", n, i);
         check_failures_here++;
         i = 60;
@@ -515,7 +418,7 @@ TEST(any_allocation_may_fail) {
     }
     status = open_on(fs, o, &db);
     bool wrong = false;
-    if (status != TOON_OK || read_all(db, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now)) {
+    if (status != TOON_OK || read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &now)) {
       fprintf(stderr, "allocation %ld: after reopen: %s, wrong state: %s\n", n, toon_status_name(status), err.message);
       check_failures_here++;
     }
@@ -593,7 +496,7 @@ TEST(damage_is_reported_or_healed) {
       } else {
         model seen;
         bool wrong = false, found = false;
-        status = read_all(db, &seen, &wrong);
+        status = read_all(db, NULL, &seen, &wrong);
         if (status == TOON_OK && !wrong) {
           for (size_t j = acked; j < h->count && !found; j++) found = same(&seen, &h->states[j]);
           uint64_t cut = stat_of(db, "cutBytes");

@@ -1,6 +1,6 @@
 /* The delta, its lazy sorted order, and the merging cursor, against a plain sorted table. */
 #include "check.h"
-#include "base/alloc.h"
+#include "memory.h"
 #include "index/cursor.h"
 #include "os/memfs.h"
 
@@ -140,20 +140,13 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
   }
 }
 
-static int refuse_from, refuse_at;
-static int refuse(void *ctx) {
-  (void)ctx;
-  return refuse_from++ >= refuse_at;
-}
-
 TEST(a_delta_without_memory_stays_as_it_was) {
   char bytes[40];
   index_entry e;
-  for (refuse_at = 0; refuse_at < 6; refuse_at++) {
+  for (int n = 0; n < 6; n++) {
     index_delta *delta = index_delta_new();
     int inserted = 0;
-    refuse_from = 0;
-    toon_alloc_set_refuse(refuse, NULL);
+    allow_allocations(n);
     for (int i = 0; i < KEYS; i++) {
       toon_key key = name_key(bytes, i);
       index_insert in = {.key = key, .hash = index_key_hash(1, key), .entry = {.sequence = 1, .kind = INDEX_PUT}};
@@ -161,7 +154,7 @@ TEST(a_delta_without_memory_stays_as_it_was) {
       index_delta_insert(delta, &in, 1);
       inserted++;
     }
-    toon_alloc_set_refuse(NULL, NULL);
+    allow_all_allocations();
     for (int i = 0; i < inserted; i++) {
       toon_key key = name_key(bytes, i);
       CHECK(index_delta_get(delta, key, index_key_hash(1, key), AT(1), &e));

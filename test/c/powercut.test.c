@@ -6,47 +6,14 @@
  *   POWERCUT=N       workloads (default 4)             POWERCUT_STATES=N  crash states of each (default 60)
  *   POWERCUT_SEED=N  seed of the first; the next is N + 1 (default 1) */
 #include "check.h"
+#include "api.h"
 #include "base/alloc.h"
-#include "os/memfs.h"
-#include "toonstore.h"
 
 #include <errno.h>
 #include <stdbool.h>
 
 enum { KEYS = 24, ROWS = 24, STEPS = 60, FAILURES_SHOWN = 8 };
 
-/* What the store holds: value numbers, 0 = none. A lapsed row counts but is not seen. */
-typedef struct model {
-  uint32_t user[KEYS], row[ROWS], next_row;
-  bool lapsed[KEYS];
-} model;
-
-typedef struct history {
-  model states[STEPS + 1];
-  size_t ops[STEPS + 1];   /* journal entries when state i had been acknowledged */
-  bool durable[STEPS + 1]; /* that acknowledgement says the state survives a power cut */
-  size_t count;
-} history;
-
-static toon_error err;
-static history h;
-static uint64_t crash_states;
-
-static toon_slice S(const char *text) { return toon_slice_of(text, strlen(text)); }
-static toon_key K(const char *text) { return toon_user_key(text, strlen(text)); }
-static uint64_t lcg(uint64_t *state) {
-  *state = *state * 6364136223846793005ull + 1442695040888963407ull;
-  return *state >> 33;
-}
-static uint64_t setting(const char *name, uint64_t otherwise) {
-  const char *e = getenv(name);
-  return e ? strtoull(e, NULL, 10) : otherwise;
-}
-static toon_status open_on(os_memfs *fs, toon_options o, toon_db **db) {
-  o.vfs = os_memfs_vfs(fs);
-  memset(&err, 0, sizeof err);
-  return toon_open("/d", &o, db, &err);
-}
 static void key_name(int i, char out[16]) { snprintf(out, 16, i % 3 ? "b %02d" : "a%02d", i); }
 static const char *value_text(uint32_t v) {
   static _Thread_local char text[6000];
@@ -55,64 +22,18 @@ static const char *value_text(uint32_t v) {
   text[n + more] = 0;
   return text;
 }
-static uint32_t value_of(const toon_row *row) { /* 0: not what was written */
-  toon_buf json = {0};
-  uint32_t v = 0;
-  if (toon_field_to_json(row->field, &json, NULL) == TOON_OK && json.len > 2) {
-    v = (uint32_t)atoi((const char *)json.ptr + 1);
-    const char *want = value_text(v);
-    if (json.len != strlen(want) + 2 || memcmp(json.ptr + 1, want, json.len - 2) != 0) v = 0;
-  }
-  toon_buf_free(&json);
-  return v;
-}
 
-/* Read everything, by cursors (forward and back) and by point reads. */
-static toon_status read_all(toon_db *db, model *m, bool *wrong) {
-  memset(m, 0, sizeof *m);
-  for (int space = 0; space < 2; space++)
-    for (int reverse = 0; reverse < 2; reverse++) {
-      toon_range range = {.space = (uint8_t)space, .reverse = reverse};
-      toon_cursor *cursor;
-      toon_key key;
-      toon_row row;
-      bool end = false;
-      TOON_TRY(toon_cursor_open(db, NULL, &range, &cursor, &err));
-      for (;;) {
-        toon_status status = toon_cursor_next(cursor, false, &key, &row, &end, &err);
-        if (status != TOON_OK || end) {
-          toon_cursor_close(cursor);
-          TOON_TRY(status);
-          break;
-        }
-        uint32_t v = value_of(&row);
-        uint64_t i =
-            space ? toon_row_id(key) : (uint64_t)(key.ptr[key.len - 2] - '0') * 10 + key.ptr[key.len - 1] - '0';
-        if (i >= (space ? ROWS : KEYS)) {
-          *wrong = true;
-          continue;
-        }
-        uint32_t *at = space ? &m->row[i] : &m->user[i];
-        if (!v || (reverse ? *at != v : *at != 0)) *wrong = true;
-        *at = v;
-      }
-    }
-  for (int i = 0; i < KEYS; i++) {
-    char name[16];
-    toon_row row;
-    bool found;
-    key_name(i, name);
-    TOON_TRY(toon_get(db, NULL, K(name), &row, &found, &err));
-    if (found != (m->user[i] != 0) || (found && value_of(&row) != m->user[i])) *wrong = true;
-    if (found) toon_row_release(db, &row);
-  }
-  return TOON_OK;
-}
-static bool same(const model *seen, const model *want) {
-  for (int i = 0; i < KEYS; i++)
-    if (seen->user[i] != (want->lapsed[i] ? 0 : want->user[i])) return false;
-  return memcmp(seen->row, want->row, sizeof seen->row) == 0;
-}
+#include "model.h"
+
+typedef struct history {
+  model states[STEPS + 1];
+  size_t ops[STEPS + 1];   /* journal entries when state i had been acknowledged */
+  bool durable[STEPS + 1]; /* that acknowledgement says the state survives a power cut */
+  size_t count;
+} history;
+
+static history h;
+static uint64_t crash_states;
 
 /* ---------------------------------------------------------------- the workload */
 
@@ -226,7 +147,7 @@ static os_memfs *record(toon_options o, uint64_t seed) {
 static int state_of(toon_db *db, size_t least) {
   model seen;
   bool wrong = false;
-  if (read_all(db, &seen, &wrong) != TOON_OK || wrong) return -1;
+  if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong) return -1;
   for (size_t i = h.count; i-- > least;)
     if (same(&seen, &h.states[i])) return (int)i;
   return -1;
@@ -304,7 +225,7 @@ static void check_state(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t s
   if (open_on(last, o, &db) != TOON_OK) {
     failed(what, "does not open after a write");
   } else {
-    if (read_all(db, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &with_probe))
+    if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong || !same(&seen, &with_probe))
       failed(what, "a synced write is lost");
     if (toon_close(db, &err) != TOON_OK) failed(what, "does not close after a write");
   }
@@ -361,11 +282,11 @@ TEST(what_a_recovery_shows_is_on_disk) {
   os_memfs_set_fault(fs, NULL, NULL);
   REQUIRE(open_on(fs, o, &db) == TOON_OK);
   bool wrong = false;
-  CHECK(read_all(db, &seen, &wrong) == TOON_OK && !wrong && same(&seen, &want));
+  CHECK(read_all(db, NULL, &seen, &wrong) == TOON_OK && !wrong && same(&seen, &want));
   os_memfs *after = os_memfs_crash(fs, os_memfs_ops(fs), OS_CRASH_LOSE_ALL, 0);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   REQUIRE(open_on(after, o, &db) == TOON_OK);
-  CHECK(read_all(db, &seen, &wrong) == TOON_OK && !wrong && same(&seen, &want));
+  CHECK(read_all(db, NULL, &seen, &wrong) == TOON_OK && !wrong && same(&seen, &want));
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(after);
   os_memfs_free(fs);

@@ -1,6 +1,6 @@
 /* Documents of rows: tables from stored text, and what makes an emitter leave them. */
-#include "base/alloc.h"
 #include "check.h"
+#include "memory.h"
 #include "toon/toon.h"
 
 static toon_slice text_of(const char *text) { return toon_slice_of(text, strlen(text)); }
@@ -145,12 +145,6 @@ TEST(stays_inside_the_bounds_of_damaged_rows) {
   }
 }
 
-static int allowed;
-static int refuse(void *ctx) {
-  (void)ctx;
-  return allowed-- <= 0;
-}
-
 TEST(survives_every_failing_allocation_of_a_document) {
   const row rows[] = {
       {"a", "{\"id\":1,\"name\":\"a,b\"}"}, {"b", "{\"id\":2,\"name\":\"c\"}"}, {"c", "[[{\"id\":1}],{\"id\":2}]"}};
@@ -159,10 +153,9 @@ TEST(survives_every_failing_allocation_of_a_document) {
   for (int variant = 0; variant < 4; variant++) {
     for (int n = 0;; n++) {
       toon_buf out = {0};
-      allowed = n;
-      toon_alloc_set_refuse(refuse, NULL);
+      allow_allocations(n);
       toon_status status = emit(rows, variant & 1 ? 3 : 2, variant & 2 ? id_name : NULL, "t", '|', &out, NULL);
-      toon_alloc_set_refuse(NULL, NULL);
+      allow_all_allocations();
       toon_buf_free(&out);
       CHECK_EQ(toon_alloc_live(), live);
       if (status == TOON_OK) break;

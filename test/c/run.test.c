@@ -2,7 +2,7 @@
  * what is damaged is reported, never returned. */
 #include "check.h"
 
-#include "base/alloc.h"
+#include "memory.h"
 #include "index/run_format.h"
 
 #include <errno.h>
@@ -664,12 +664,6 @@ TEST(removes_the_file_when_a_system_call_fails) {
   one_file_free(&f);
 }
 
-static int allocations_left;
-static int refuse(void *ctx) {
-  (void)ctx;
-  return allocations_left-- <= 0;
-}
-
 TEST(survives_every_failing_allocation) {
   one_file f;
   one_file_init(&f);
@@ -680,10 +674,9 @@ TEST(survives_every_failing_allocation) {
   size_t live = toon_alloc_live();
   toon_status status = TOON_ENOMEM;
   for (int n = 0; status != TOON_OK; n++) {
-    allocations_left = n;
-    toon_alloc_set_refuse(refuse, NULL);
+    allow_allocations(n);
     status = write_table(&f.vfs, "run", &t, &info, &err);
-    toon_alloc_set_refuse(NULL, NULL);
+    allow_all_allocations();
     CHECK(status == TOON_OK || (status == TOON_ENOMEM && err.status == TOON_ENOMEM));
     CHECK(status == TOON_OK || !f.there);
     CHECK_EQ(toon_alloc_live(), live);
@@ -691,11 +684,10 @@ TEST(survives_every_failing_allocation) {
   status = TOON_ENOMEM;
   for (int n = 0; status != TOON_OK; n++) {
     index_run *run;
-    allocations_left = n;
-    toon_alloc_set_refuse(refuse, NULL);
+    allow_allocations(n);
     status = index_run_open(&f.vfs, "run", NUMBER, STORE, UINT64_MAX, &run, &err);
     toon_status verified = status == TOON_OK ? index_run_verify(run, &err) : TOON_ENOMEM;
-    toon_alloc_set_refuse(NULL, NULL);
+    allow_all_allocations();
     CHECK(verified == TOON_OK || verified == TOON_ENOMEM);
     if (status == TOON_OK) index_run_close(run);
     if (verified == TOON_ENOMEM) status = TOON_ENOMEM;

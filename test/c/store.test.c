@@ -1,55 +1,13 @@
 /* The engine through its public header: on a real directory and on a file system in memory that can lose power. */
 #include "check.h"
+#include "api.h"
 #include "base/alloc.h"
-#include "os/memfs.h"
-#include "toonstore.h"
 
 #include <pthread.h>
 #include <unistd.h>
 
-static toon_slice S(const char *text) { return toon_slice_of(text, strlen(text)); }
-static toon_key K(const char *text) { return toon_user_key(text, strlen(text)); }
-
 static char shown[256];
-static toon_error err;
 
-static toon_status open_on(os_vfs *vfs, const char *path, toon_options o, toon_db **db) {
-  o.vfs = vfs;
-  memset(&err, 0, sizeof err);
-  return toon_open(path, &o, db, &err);
-}
-
-static toon_options tiny(toon_durability durability) {
-  toon_options o = toon_options_default();
-  o.durability = durability;
-  o.segment_size = o.checkpoint_bytes = 4096;
-  return o;
-}
-
-/* One member, committed; its value in *value (may be NULL). */
-static toon_status commit_one(toon_db *db, toon_batch *batch, uint64_t *value) {
-  uint64_t ignored;
-  toon_status status = toon_commit(db, batch, &err);
-  if (status == TOON_OK) status = toon_batch_result(batch, 0, value ? value : &ignored, &err);
-  toon_batch_free(batch);
-  return status;
-}
-static toon_status put(toon_db *db, const char *key, toon_input input, const char *value) {
-  toon_batch *batch;
-  TOON_TRY(toon_batch_new(db, &batch, &err));
-  toon_status status = toon_batch_put(batch, K(key), input, S(value), NULL, &err);
-  if (status != TOON_OK) {
-    toon_batch_free(batch);
-    return status;
-  }
-  return commit_one(db, batch, NULL);
-}
-static toon_status del(toon_db *db, const char *key, uint64_t *existed) {
-  toon_batch *batch;
-  TOON_TRY(toon_batch_new(db, &batch, &err));
-  TOON_TRY(toon_batch_delete(batch, K(key), &err));
-  return commit_one(db, batch, existed);
-}
 /* The JSON of a key's value, or "" if there is none, or the error's name. */
 static const char *get(toon_db *db, const char *key) {
   toon_row row;
@@ -88,16 +46,16 @@ static uint64_t count_range(toon_db *db, bool reverse) {
 TEST(keeps_values_of_every_kind_across_a_reopen) {
   os_memfs *fs = os_memfs_new();
   toon_db *db;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   static const char *const values[] = {"null", "true", "false", "1.5", "\"\"", "\"a b\"", "\"true\"", "[]", "{}",
                                        "[1,2,3]", "{\"a\":{\"b\":[1,{\"c\":\"x\"}]}}", "[{\"a\":1,\"b\":2},{\"a\":3,\"b\":4}]"};
   char key[16];
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     snprintf(key, sizeof key, "k/%zu", i);
-    CHECK_EQ(put(db, key, TOON_INPUT_JSON, values[i]), TOON_OK);
+    CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, values[i]), TOON_OK);
   }
-  CHECK_EQ(put(db, "s", TOON_INPUT_STRING, "Hello World"), TOON_OK);
-  CHECK_EQ(put(db, "b", TOON_INPUT_BYTES, "\x01\xff"), TOON_OK);
+  CHECK_EQ(put_as(db, "s", TOON_INPUT_STRING, "Hello World"), TOON_OK);
+  CHECK_EQ(put_as(db, "b", TOON_INPUT_BYTES, "\x01\xff"), TOON_OK);
   for (int round = 0; round < 2; round++) {
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
       snprintf(key, sizeof key, "k/%zu", i);
@@ -109,7 +67,7 @@ TEST(keeps_values_of_every_kind_across_a_reopen) {
     CHECK_EQ(count_range(db, false), 14);
     CHECK_EQ(count_range(db, true), 14);
     CHECK_EQ(toon_close(db, &err), TOON_OK);
-    REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+    REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   }
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
@@ -119,18 +77,18 @@ TEST(delete_tells_whether_the_key_existed_and_writes_nothing_if_not) {
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   uint64_t existed;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   size_t ops = os_memfs_ops(fs);
   CHECK_EQ(del(db, "a", &existed), TOON_OK);
   CHECK_EQ(existed, 0);
   CHECK_EQ(os_memfs_ops(fs), ops);
-  CHECK_EQ(put(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
+  CHECK_EQ(put_as(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
   CHECK_EQ(del(db, "a", &existed), TOON_OK);
   CHECK_EQ(existed, 1);
   CHECK(strcmp(get(db, "a"), "") == 0);
   CHECK_EQ(size_of(db, 0), 0);
   toon_close(db, &err);
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   CHECK(strcmp(get(db, "a"), "") == 0);
   toon_close(db, &err);
   os_memfs_free(fs);
@@ -141,7 +99,7 @@ TEST(members_of_one_group_see_the_earlier_ones) {
   toon_db *db;
   toon_batch *b;
   uint64_t v;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   REQUIRE(toon_batch_new(db, &b, &err) == TOON_OK);
   toon_put_options absent = {.conditions = TOON_IF_ABSENT};
   toon_batch_delete(b, K("x"), &err);                                     /* 0: no such key */
@@ -182,10 +140,10 @@ TEST(clear_deletes_a_range_and_counts) {
   char key[16];
   toon_options o = tiny(TOON_DURABLE_CLOSE);
   o.max_txn_size = 500; /* several steps */
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
   for (int i = 0; i < 200; i++) {
     snprintf(key, sizeof key, "%c%03d", i % 2 ? 'a' : 'b', i);
-    CHECK_EQ(put(db, key, TOON_INPUT_JSON, "1"), TOON_OK);
+    CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, "1"), TOON_OK);
   }
   toon_range range = {.prefix = S("a")};
   toon_batch_new(db, &b, &err);
@@ -205,14 +163,14 @@ TEST(limits_have_their_own_errors) {
   o.max_value_size = 10;
   o.max_db_size = 2000;
   o.max_txn_size = 300;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
-  CHECK_EQ(put(db, "k", TOON_INPUT_STRING, "0123456789a"), TOON_EVALUETOOBIG);
-  CHECK_EQ(put(db, "k", TOON_INPUT_JSON, "[1,2,3,4,5,6,7,8]"), TOON_EVALUETOOBIG);
-  CHECK_EQ(put(db, "k", TOON_INPUT_STRING, "\xff"), TOON_EINVAL);
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  CHECK_EQ(put_as(db, "k", TOON_INPUT_STRING, "0123456789a"), TOON_EVALUETOOBIG);
+  CHECK_EQ(put_as(db, "k", TOON_INPUT_JSON, "[1,2,3,4,5,6,7,8]"), TOON_EVALUETOOBIG);
+  CHECK_EQ(put_as(db, "k", TOON_INPUT_STRING, "\xff"), TOON_EINVAL);
   char big[TOON_KEY_MAX + 2];
   memset(big, 'k', sizeof big);
   big[TOON_KEY_MAX + 1] = 0;
-  CHECK_EQ(put(db, big, TOON_INPUT_JSON, "1"), TOON_EKEYTOOBIG);
+  CHECK_EQ(put_as(db, big, TOON_INPUT_JSON, "1"), TOON_EKEYTOOBIG);
   toon_batch *b;
   toon_batch_new(db, &b, &err);
   toon_batch_begin(b, &err);
@@ -225,7 +183,7 @@ TEST(limits_have_their_own_errors) {
   char key[16];
   for (; written < 1000 && status == TOON_OK; written++) {
     snprintf(key, sizeof key, "k%d", written);
-    status = put(db, key, TOON_INPUT_JSON, "1");
+    status = put_as(db, key, TOON_INPUT_JSON, "1");
   }
   CHECK_EQ(status, TOON_EDBFULL);
   uint64_t existed;
@@ -233,12 +191,6 @@ TEST(limits_have_their_own_errors) {
   CHECK_EQ(existed, 1);
   toon_close(db, &err);
   os_memfs_free(fs);
-}
-
-/* A linear congruential generator: the same sequence everywhere. */
-static uint64_t lcg(uint64_t *state) {
-  *state = *state * 6364136223846793005ull + 1442695040888963407ull;
-  return *state >> 33;
 }
 
 TEST(agrees_with_a_plain_table_over_segments_checkpoints_and_reopens) {
@@ -250,7 +202,7 @@ TEST(agrees_with_a_plain_table_over_segments_checkpoints_and_reopens) {
     uint64_t rng = seed;
     char key[16], value[200];
     memset(model, -1, sizeof model);
-    REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+    REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
     for (int step = 0; step < 600; step++) {
       uint64_t dice = lcg(&rng) % 100;
       int i = (int)(lcg(&rng) % KEYS);
@@ -260,7 +212,7 @@ TEST(agrees_with_a_plain_table_over_segments_checkpoints_and_reopens) {
         int n = snprintf(value, sizeof value, "[%d,\"%.*s\"]", v, (int)(lcg(&rng) % 120),
                          "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
         CHECK(n > 0);
-        CHECK_EQ(put(db, key, TOON_INPUT_JSON, value), TOON_OK);
+        CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, value), TOON_OK);
         model[i] = v;
       } else if (dice < 90) {
         uint64_t existed;
@@ -271,7 +223,7 @@ TEST(agrees_with_a_plain_table_over_segments_checkpoints_and_reopens) {
         CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
       } else {
         CHECK_EQ(toon_close(db, &err), TOON_OK);
-        REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+        REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
       }
       if (step % 20 == 0) {
         int alive = 0;
@@ -302,15 +254,15 @@ TEST(a_cursor_keeps_its_moment) {
   toon_row row;
   bool end = false;
   char key[16];
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
   for (int i = 0; i < 100; i++) {
     snprintf(key, sizeof key, "%03d", i);
-    put(db, key, TOON_INPUT_JSON, "1");
+    put_as(db, key, TOON_INPUT_JSON, "1");
   }
   CHECK_EQ(toon_cursor_open(db, NULL, &range, &cursor, &err), TOON_OK);
   for (int i = 0; i < 200; i++) {
     snprintf(key, sizeof key, "%03d", i);
-    i % 2 ? del(db, key, NULL) : put(db, key, TOON_INPUT_JSON, "2");
+    i % 2 ? del(db, key, NULL) : put_as(db, key, TOON_INPUT_JSON, "2");
   }
   toon_checkpoint(db, &err);
   int seen = 0;
@@ -336,7 +288,7 @@ static size_t run_workload(os_memfs *fs, toon_options o, ack *acks, size_t max) 
   toon_db *db;
   char a[32], b[32], c[32];
   size_t n = 0;
-  if (open_on(os_memfs_vfs(fs), "/d", o, &db) != TOON_OK) return 0;
+  if (open_on(fs, o, &db) != TOON_OK) return 0;
   for (size_t i = 0; i < max; i++) {
     toon_batch *batch;
     if (toon_batch_new(db, &batch, &err) != TOON_OK) break;
@@ -387,7 +339,7 @@ static void cut_power_everywhere(toon_durability durability, os_crash_mode mode,
       toon_db *db;
       size_t acked = 0;
       while (acked < n && acks[acked].ops <= cut) acked++;
-      toon_status status = open_on(os_memfs_vfs(after), "/d", o, &db);
+      toon_status status = open_on(after, o, &db);
       CHECK_EQ(status, TOON_OK);
       if (status != TOON_OK) {
         fprintf(stderr, "cut %zu of %zu, seed %d: %s %s\n", cut, ops, seed, err.message, err.path);
@@ -398,9 +350,9 @@ static void cut_power_everywhere(toon_durability durability, os_crash_mode mode,
         if (whole < 0 || (durability == TOON_DURABLE_COMMIT && whole < (int)acked))
           fprintf(stderr, "cut %zu of %zu, seed %d: %d whole, %zu acknowledged\n", cut, ops, seed, whole, acked);
         CHECK_EQ(size_of(db, 0), whole < 0 ? 0 : whole + (whole < 3 ? whole : 3));
-        CHECK_EQ(put(db, "after", TOON_INPUT_JSON, "1"), TOON_OK);
+        CHECK_EQ(put_as(db, "after", TOON_INPUT_JSON, "1"), TOON_OK);
         CHECK_EQ(toon_close(db, &err), TOON_OK);
-        status = open_on(os_memfs_vfs(after), "/d", o, &db);
+        status = open_on(after, o, &db);
         CHECK_EQ(status, TOON_OK);
         if (status != TOON_OK)
           fprintf(stderr, "cut %zu of %zu, seed %d, second open: %s %s at %lld\n", cut, ops, seed, err.message, err.path,
@@ -446,7 +398,7 @@ static void compaction_rounds(toon_db *db, os_memfs *fs, int rounds, int expect[
         CHECK_EQ(del(db, key, NULL), TOON_OK);
         expect[i] = 0;
       } else {
-        CHECK_EQ(put(db, key, TOON_INPUT_JSON, value), TOON_OK);
+        CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, value), TOON_OK);
         expect[i] = r * 100 + i;
       }
     }
@@ -471,7 +423,7 @@ TEST(a_full_compaction_leaves_only_live_rows_and_the_same_data) {
   os_memfs *fs = os_memfs_new();
   toon_db *db;
   int expect[CKEYS];
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
   compaction_rounds(db, fs, 6, expect, NULL);
   CHECK(holds(db, expect));
   toon_buf json = {0};
@@ -487,12 +439,12 @@ TEST(a_full_compaction_leaves_only_live_rows_and_the_same_data) {
     const uint8_t *bytes = os_memfs_content(fs, path, &len);
     if (bytes) CHECK(memmem(bytes, len, "# delete", 8) == NULL);
   }
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
   CHECK(holds(db, expect));
   toon_close(db, &err);
   /* and the log alone says the same */
   os_memfs_vfs(fs)->unlink(os_memfs_vfs(fs), "/d/metadata.toon");
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
   CHECK(holds(db, expect));
   toon_close(db, &err);
   os_memfs_free(fs);
@@ -508,7 +460,7 @@ TEST(a_cursor_reads_on_through_compactions) {
   toon_key k;
   toon_row row;
   toon_range range = {0};
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
   compaction_rounds(db, fs, 1, old, NULL);
   CHECK_EQ(toon_snapshot_open(db, &snapshot, &err), TOON_OK);
   CHECK_EQ(toon_cursor_open(db, snapshot, &range, &cursor, &err), TOON_OK);
@@ -537,7 +489,7 @@ TEST(compaction_survives_a_power_cut_anywhere) {
     toon_options o = tiny(TOON_DURABLE_CLOSE);
     int states[8][CKEYS];
     size_t ops[8];
-    REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
     for (int r = 0; r < 3; r++) {
       compaction_rounds(db, fs, r + 1, states[r], NULL); /* the last of its rounds is what stays */
       ops[r] = os_memfs_ops(fs);
@@ -548,7 +500,7 @@ TEST(compaction_survives_a_power_cut_anywhere) {
       os_memfs *after = os_memfs_crash(fs, cut, (os_crash_mode)mode, cut);
       int wiped = (int)(cut % 2);
       if (wiped) os_memfs_vfs(after)->unlink(os_memfs_vfs(after), "/d/metadata.toon");
-      toon_status status = open_on(os_memfs_vfs(after), "/d", o, &db);
+      toon_status status = open_on(after, o, &db);
       CHECK_EQ(status, TOON_OK);
       if (status != TOON_OK) {
         fprintf(stderr, "mode %d, cut %zu of %zu: %s %s\n", mode, cut, total, err.message, err.path);
@@ -576,10 +528,10 @@ TEST(dead_rows_are_compacted_away_by_themselves) {
   char key[32];
   toon_options o = tiny(TOON_DURABLE_CLOSE);
   o.segment_size = o.checkpoint_bytes = 16384;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
   for (int i = 0; i < 5000; i++) {
     snprintf(key, sizeof key, "key/%d", i % 100);
-    CHECK_EQ(put(db, key, TOON_INPUT_JSON, "\"a value that is overwritten again and again, so that most of the log is dead\""), TOON_OK);
+    CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, "\"a value that is overwritten again and again, so that most of the log is dead\""), TOON_OK);
   }
   for (int i = 0; i < 3; i++) toon_checkpoint(db, &err);
   for (int i = 0; i < 1000; i++) { /* the background thread is at it */
@@ -629,7 +581,7 @@ TEST(damage_is_healed_or_reported_never_returned) {
       vfs->pwrite(vfs, file, &c, 1, byte);
       vfs->close(vfs, file);
       toon_db *db;
-      toon_status status = open_on(vfs, "/d", o, &db);
+      toon_status status = open_at(vfs, "/d", o, &db);
       if (status == TOON_OK) {
         char key[16];
         for (int i = 0; i < MAX; i++) {
@@ -664,7 +616,7 @@ TEST(runs_and_manifest_are_rebuilt_from_the_log_when_they_are_gone) {
       snprintf(path, sizeof path, "/d/db.toon.idx-%d", i);
       vfs->unlink(vfs, path);
     }
-    REQUIRE(open_on(vfs, "/d", tiny(TOON_DURABLE_COMMIT), &db) == TOON_OK);
+    REQUIRE(open_at(vfs, "/d", tiny(TOON_DURABLE_COMMIT), &db) == TOON_OK);
     CHECK_EQ(whole_batches(db, MAX), MAX);
     CHECK_EQ(size_of(db, 0), MAX + 3);
     toon_buf json = {0};
@@ -686,7 +638,7 @@ TEST(a_damaged_block_of_a_large_run_is_reported_and_healed_by_the_next_open) {
   uint64_t rng = 1;
   toon_options o = toon_options_default();
   o.durability = TOON_DURABLE_CLOSE;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &db) == TOON_OK);
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
   for (int i = 0; i < MANY;) {
     toon_batch *b;
     REQUIRE(toon_batch_new(db, &b, &err) == TOON_OK);
@@ -712,11 +664,11 @@ TEST(a_damaged_block_of_a_large_run_is_reported_and_healed_by_the_next_open) {
   REQUIRE(vfs->open(vfs, path, OS_WRITE, &file) == 0);
   vfs->pwrite(vfs, file, "damage", 6, best / 3);
   vfs->close(vfs, file);
-  REQUIRE(open_on(vfs, "/d", o, &db) == TOON_OK);
+  REQUIRE(open_at(vfs, "/d", o, &db) == TOON_OK);
   CHECK(count_range(db, false) < MANY);
   CHECK(err.status == TOON_ECORRUPT && strcmp(err.path, path) == 0);
   toon_close(db, NULL);
-  REQUIRE(open_on(vfs, "/d", o, &db) == TOON_OK);
+  REQUIRE(open_at(vfs, "/d", o, &db) == TOON_OK);
   CHECK_EQ(count_range(db, false), MANY);
   CHECK_EQ(size_of(db, 0), MANY);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
@@ -737,20 +689,20 @@ static int fault(void *ctx, const char *call, const char *path) {
 TEST(a_failed_sync_of_the_log_stops_writing_and_goes_on_reading) {
   os_memfs *fs = os_memfs_new();
   toon_db *db;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
-  CHECK_EQ(put(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
+  CHECK_EQ(put_as(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
   fail_call = "datasync", fail_after = 0, fail_errno = 5;
   os_memfs_set_fault(fs, fault, NULL);
-  CHECK_EQ(put(db, "b", TOON_INPUT_JSON, "1"), TOON_EIO);
+  CHECK_EQ(put_as(db, "b", TOON_INPUT_JSON, "1"), TOON_EIO);
   os_memfs_set_fault(fs, NULL, NULL);
-  CHECK_EQ(put(db, "c", TOON_INPUT_JSON, "1"), TOON_EIO);
+  CHECK_EQ(put_as(db, "c", TOON_INPUT_JSON, "1"), TOON_EIO);
   CHECK(strcmp(get(db, "a"), "1") == 0);
   CHECK(strcmp(get(db, "b"), "") == 0);
   CHECK_EQ(toon_sync(db, &err), TOON_EIO);
   CHECK_EQ(toon_close(db, &err), TOON_EIO);
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   CHECK(strcmp(get(db, "a"), "1") == 0);
-  CHECK_EQ(put(db, "c", TOON_INPUT_JSON, "1"), TOON_OK);
+  CHECK_EQ(put_as(db, "c", TOON_INPUT_JSON, "1"), TOON_OK);
   toon_close(db, &err);
   os_memfs_free(fs);
 }
@@ -758,16 +710,16 @@ TEST(a_failed_sync_of_the_log_stops_writing_and_goes_on_reading) {
 TEST(a_full_disk_refuses_writes_and_heals) {
   os_memfs *fs = os_memfs_new();
   toon_db *db;
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
-  CHECK_EQ(put(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
+  CHECK_EQ(put_as(db, "a", TOON_INPUT_JSON, "1"), TOON_OK);
   fail_call = "pwrite", fail_after = 0, fail_errno = 28;
   os_memfs_set_fault(fs, fault, NULL);
-  CHECK_EQ(put(db, "b", TOON_INPUT_JSON, "1"), TOON_ENOSPC);
+  CHECK_EQ(put_as(db, "b", TOON_INPUT_JSON, "1"), TOON_ENOSPC);
   CHECK(strcmp(get(db, "a"), "1") == 0);
   os_memfs_set_fault(fs, NULL, NULL);
-  CHECK_EQ(put(db, "c", TOON_INPUT_JSON, "1"), TOON_OK);
+  CHECK_EQ(put_as(db, "c", TOON_INPUT_JSON, "1"), TOON_OK);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", toon_options_default(), &db) == TOON_OK);
+  REQUIRE(open_on(fs, toon_options_default(), &db) == TOON_OK);
   CHECK(strcmp(get(db, "b"), "") == 0);
   CHECK(strcmp(get(db, "c"), "1") == 0);
   toon_close(db, &err);
@@ -778,17 +730,17 @@ TEST(handles_of_a_process_share_an_engine_and_must_agree) {
   os_memfs *fs = os_memfs_new();
   toon_db *one, *two;
   toon_options o = toon_options_default();
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &one) == TOON_OK);
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", o, &two) == TOON_OK);
-  CHECK_EQ(put(one, "a", TOON_INPUT_JSON, "1"), TOON_OK);
+  REQUIRE(open_on(fs, o, &one) == TOON_OK);
+  REQUIRE(open_on(fs, o, &two) == TOON_OK);
+  CHECK_EQ(put_as(one, "a", TOON_INPUT_JSON, "1"), TOON_OK);
   CHECK(strcmp(get(two, "a"), "1") == 0);
   CHECK_EQ(toon_close(one, &err), TOON_OK);
-  CHECK_EQ(put(two, "b", TOON_INPUT_JSON, "1"), TOON_OK);
+  CHECK_EQ(put_as(two, "b", TOON_INPUT_JSON, "1"), TOON_OK);
   toon_db *three;
   o.max_db_size++;
-  CHECK_EQ(open_on(os_memfs_vfs(fs), "/d", o, &three), TOON_EINVAL);
+  CHECK_EQ(open_on(fs, o, &three), TOON_EINVAL);
   CHECK_EQ(toon_close(two, &err), TOON_OK);
-  CHECK_EQ(open_on(os_memfs_vfs(fs), "/d", o, &three), TOON_OK);
+  CHECK_EQ(open_on(fs, o, &three), TOON_OK);
   toon_close(three, &err);
   os_memfs_free(fs);
 }
@@ -853,7 +805,7 @@ TEST(readers_never_see_half_of_a_commit_nor_time_run_back) {
   os_memfs *fs = os_memfs_new();
   shared s = {0};
   pthread_t threads[4];
-  REQUIRE(open_on(os_memfs_vfs(fs), "/d", tiny(TOON_DURABLE_CLOSE), &s.db) == TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &s.db) == TOON_OK);
   pthread_create(&threads[0], NULL, writer, &s);
   for (int i = 1; i < 4; i++) pthread_create(&threads[i], NULL, reader, &s);
   for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);

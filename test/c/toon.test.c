@@ -23,8 +23,8 @@ const uint8_t *toon_scan_string_long(const uint8_t *p, const uint8_t *end, uint8
 const uint8_t *toon_scan_any_long(const uint8_t *p, const uint8_t *end, uint8_t a, uint8_t b, uint8_t c);
 unsigned toon_scan_text(const uint8_t *p, size_t n, uint8_t delimiter);
 
-#include "base/alloc.h"
 #include "check.h"
+#include "memory.h"
 #include "toon/number.h"
 #include "toon/toon.h"
 
@@ -631,12 +631,6 @@ TEST(stays_inside_the_bounds_of_damaged_fields) {
 
 /* ---- memory ---- */
 
-static int allowed;
-static int refuse(void *ctx) {
-  (void)ctx;
-  return allowed-- <= 0;
-}
-
 /* Everything the room does, so that each allocation can be made to fail. */
 static toon_status do_all(toon_slice json, toon_buf *out) {
   toon_slice names[] = {TOON_SLICE_LIT("list"), TOON_SLICE_LIT("t"), TOON_SLICE_LIT("a")};
@@ -719,10 +713,9 @@ TEST(sets_tables_aside_or_fails_cleanly_without_memory) {
   int failures = 0;
   for (int n = 0;; n++) {
     toon_buf json = {0}, tables = {0};
-    allowed = n;
-    toon_alloc_set_refuse(refuse, NULL);
+    allow_allocations(n);
     toon_status status = toon_decode_tables(toon_buf_slice(&text), NULL, show_table, &tables, &json, NULL);
-    toon_alloc_set_refuse(NULL, NULL);
+    allow_all_allocations();
     toon_buf_free(&json);
     toon_buf_free(&tables);
     CHECK_EQ(toon_alloc_live(), live);
@@ -748,11 +741,10 @@ TEST(survives_every_failing_allocation) {
   size_t live = toon_alloc_live();
   int failures = 0;
   for (int n = 0;; n++) {
-    allowed = n;
     out = (toon_buf){0};
-    toon_alloc_set_refuse(refuse, NULL);
+    allow_allocations(n);
     toon_status status = do_all(toon_buf_slice(&json), &out);
-    toon_alloc_set_refuse(NULL, NULL);
+    allow_all_allocations();
     toon_buf_free(&out);
     CHECK_EQ(toon_alloc_live(), live);
     if (status == TOON_OK) break;
