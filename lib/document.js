@@ -3,7 +3,7 @@
 
 const { native, doubles } = require('./binding')
 const { invalidType, show } = require('./errors')
-const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
+const { checkObject, checkNames, checkInteger, checkDelimiter, checkSignal } = require('./options')
 const { parseBounds, BOUND_OPTIONS } = require('./range')
 const { parseFields } = require('./fields')
 const { encode } = require('./encoding')
@@ -18,9 +18,7 @@ function parse (options) {
   checkNames(given, OPTIONS, 'option of toToon')
   const { fields, name, delimiter = ',', maxTokens, countTokens = estimateTokens, note = false } = given
   if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
-  if (delimiter !== ',' && delimiter !== '\t' && delimiter !== '|') {
-    throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
-  }
+  checkDelimiter(delimiter)
   if (maxTokens !== undefined) checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER)
   if (typeof countTokens !== 'function') {
     throw invalidType(`countTokens must be a function (got ${show(countTokens)})`)

@@ -1,12 +1,12 @@
 'use strict'
 // TOON text: encode and decode, by the engine's codec.
 
-const { types } = require('node:util')
 const { native } = require('./binding')
 const { invalidType, show } = require('./errors')
 const { isBytes } = require('./values')
+const { hasLongStrings, stringifyAround, hasLongLines, cutLongStrings, putBack } = require('./longstrings')
 const { assemble, canGenerate } = require('./tables')
-const { checkInteger, checkObject, checkNames } = require('./options')
+const { checkInteger, checkObject, checkNames, checkDelimiter } = require('./options')
 const { applyReplacer } = require('./replacer')
 
 const ENCODE_OPTIONS = new Set(['delimiter', 'indentSize', 'indent', 'replacer'])
@@ -25,9 +25,7 @@ function encodeOptions (options, what) {
   const given = checkObject(options)
   checkNames(given, ENCODE_OPTIONS, `option of ${what}`)
   const { delimiter = ',', replacer } = given
-  if (delimiter !== ',' && delimiter !== '\t' && delimiter !== '|') {
-    throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
-  }
+  checkDelimiter(delimiter)
   if (replacer !== undefined && typeof replacer !== 'function') {
     throw invalidType(`replacer must be a function (got ${show(replacer)})`)
   }
@@ -81,35 +79,6 @@ function encode (value, options) {
   }
 }
 
-// Long strings go to the addon as they are, because it looks for what must be escaped faster than JSON.stringify does.
-const LONG = 1024
-
-// Whether a look at the first fields finds a long string.
-function hasLongStrings (value, levels) {
-  if (typeof value === 'string') return value.length >= LONG
-  if (typeof value !== 'object' || value === null || levels < 0) return false
-  if (Array.isArray(value)) return value.length > 0 && hasLongStrings(value[0], levels - 1)
-  let looked = 0
-  for (const key in value) {
-    if (hasLongStrings(value[key], levels - 1)) return true
-    if (++looked === 8) return false
-  }
-  return false
-}
-
-// JSON text in which a string of U+0001 and a number stands for every long string, and for those that begin with U+0001
-// themselves. undefined if a key begins so.
-function stringifyAround (value, strings) {
-  let plain = true
-  const json = JSON.stringify(value, (key, item) => {
-    if (key.charCodeAt(0) === 1) plain = false
-    if (types.isStringObject(item)) item = String(item)
-    if (typeof item !== 'string' || (item.length < LONG && item.charCodeAt(0) !== 1)) return item
-    return `\u0001${strings.push(item) - 1}`
-  })
-  return plain ? json : undefined
-}
-
 // The options of decode, checked and filled in; `what` they are of.
 function decodeOptions (options, what) {
   const given = checkObject(options)
@@ -120,7 +89,8 @@ function decodeOptions (options, what) {
 }
 
 /**
- * The value of a TOON text (spec v4), fresh and not frozen. Integers beyond 2^53 become the nearest number.
+ * The value of a TOON text (spec v4), fresh and not frozen. Integers beyond 2^53 become the nearest number. Long strings may
+ * be slices, which keep the text in memory as long as they are.
  *
  * @param {string} text
  * @param {object} [options]
@@ -135,8 +105,30 @@ function decodeOptions (options, what) {
 function decode (text, options) {
   if (typeof text !== 'string') throw invalidType(`TOON text must be a string (got ${show(text)})`)
   const { strict, indentSize } = decodeOptions(options, 'decode')
+  if (strict && hasLongLines(text)) {
+    const value = decodeAround(text, indentSize)
+    if (value !== undefined) return value
+  }
+  return decodeAll(text, indentSize, strict)
+}
+
+function decodeAll (text, indentSize, strict) {
   const out = native.decode(text, indentSize, (strict ? 1 : 0) | (canGenerate ? 2 : 0))
   return typeof out === 'string' ? JSON.parse(out) : assemble(out)
+}
+
+// The value of a text whose long strings stay where they are. undefined: decode all of it; if it is wrong, that says where.
+function decodeAround (text, indentSize) {
+  const strings = []
+  const marked = cutLongStrings(text, strings)
+  if (marked === undefined) return undefined
+  try {
+    const value = decodeAll(marked, indentSize, true)
+    return putBack(value, strings) ? value : undefined
+  } catch (err) {
+    if (err.code !== 'TOON_ESYNTAX') throw err
+    return undefined
+  }
 }
 
 module.exports = { encode, decode, encodeOptions, decodeOptions }

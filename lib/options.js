@@ -55,6 +55,11 @@ function checkOption (name, value) {
   }
 }
 
+function checkDelimiter (delimiter) {
+  if (delimiter === ',' || delimiter === '\t' || delimiter === '|') return delimiter
+  throw invalidType(`delimiter must be ',', '\\t' or '|' (got ${show(delimiter)})`)
+}
+
 function checkSignal (signal) {
   if (signal === undefined || signal instanceof AbortSignal) return signal
   throw invalidType(`signal must be an AbortSignal (got ${show(signal)})`)
@@ -107,4 +112,4 @@ function nativeOptions (path, options) {
   }
 }
 
-module.exports = { parseOptions, nativeOptions, checkInteger, checkObject, checkNames, checkSignal }
+module.exports = { parseOptions, nativeOptions, checkInteger, checkObject, checkNames, checkDelimiter, checkSignal }

@@ -83,11 +83,7 @@ function assemble (parts) {
     const name = path.pop()
     let at = value
     for (const step of path) at = at[step]
-    if (name === '__proto__') {
-      Object.defineProperty(at, name, { value: rows, writable: true, enumerable: true, configurable: true })
-    } else {
-      at[name] = rows
-    }
+    Object.defineProperty(at, name, { value: rows }) // null is there already; name may be __proto__
   }
   return value
 }

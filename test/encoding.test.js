@@ -137,10 +137,61 @@ describe('long strings', () => {
     assert.equal(decode(encode({ a: 'y'.repeat(5000), b: 'x' })).a.length, 5000)
   })
 
+  // Lines of long fields among others, most of which belong there; what a decoder may take for granted of a line is tried out.
+  it('are read as the reference reads them, wherever they stand', () => {
+    const word = fc.constantFrom('x y', 'a, b', ': c', '"q"', '\\', 'ж', '|', '#', '\t', ' ', '\r', '\u0001', '0')
+    const body = fc.tuple(fc.constantFrom('t', 'T. ', '"', '5', '- ', '[2]', '\u0001', ' '), fc.array(word, { maxLength: 3 }), fc.nat(2), fc.constantFrom('', '"', ' ', '\r', '\r '))
+      .map(([head, words, size, tail]) => head + [...words, 'and so on '.repeat(150 * size)].join('') + (head === '"' ? '"' : '') + tail)
+    const lineOf = fc.tuple(fc.constantFrom(0, 0, 0, 1, 2), fc.constantFrom('', '', '', '- ', '# '),
+      fc.oneof(fc.tuple(fc.constantFrom('a', 'b', 'c.d', '_e', '"f"', '"g, h:"', '"[1]"', '5', 'é', '__proto__', 'b', 'h '), body).map(([key, text]) => `${key}: ${text}`),
+        fc.constantFrom('k[2]:', 'k[1:]{a}:', 'k[1:|]{a|b}:', 'k[1]{a}:', 'k[2]: a,b', 'o:', 'x: "\\u00010"', 'x: \u00010', 'x: \u0001length', '1: y', '')))
+      .map(([depth, hyphen, rest]) => '  '.repeat(depth) + hyphen + rest)
+    const filler = 'z'.repeat(3000)
+    const shape = fc.tuple(fc.array(lineOf, { minLength: 1, maxLength: 7 }), fc.boolean(), fc.constantFrom('\n', '\n', '\r\n'))
+      .map(([lines, more, end]) => [...lines, ...(more ? ['y1', 'y2', 'y3', 'y4'].map(key => `${key}: ${filler}`) : [])].join(end))
+    const verdict = (read, text, strict) => {
+      try {
+        return read(text, { strict })
+      } catch {
+        return 'refused'
+      }
+    }
+    for (const odd of ['0.' + '1'.repeat(2000), ' '.repeat(2000) + 'x', `"${'a\\n'.repeat(1000)}"`, `"${'a'.repeat(2000)}" `, `[${'1'.repeat(2000)}]`]) {
+      const text = `odd: ${odd}\ny1: ${filler}\ny2: ${filler}\ny3: ${filler}\ny4: ${filler}`
+      assert.deepEqual(decode(text), toon.decode(text), odd.slice(0, 9))
+    }
+    let taken = 0
+    fc.assert(fc.property(shape, fc.boolean(), (text, strict) => {
+      const found = verdict(decode, text, strict)
+      assert.deepEqual(found, verdict(toon.decode, text, strict), JSON.stringify(text).replace(/z{9,}/g, 'zz'))
+      if (found !== 'refused') taken++
+    }), { numRuns: 2000 })
+    assert.ok(taken > 100, `${taken} were no errors`)
+  })
+
+  it('are slices of a text, whose marks are told from strings like them', () => {
+    const { hasLongLines, cutLongStrings, putBack } = require('../lib/longstrings')
+    const text = encode({ a: 'y '.repeat(3000) + 'y', q: 'y: '.repeat(2000) })
+    const strings = []
+    assert.ok(hasLongLines(text))
+    assert.equal(cutLongStrings(text, strings), 'a: \u00010\nq: "\u00011"')
+    assert.deepEqual(strings, ['y '.repeat(3000) + 'y', 'y: '.repeat(2000)])
+    assert.equal(cutLongStrings('t[1:]{a}:\n  ' + text, []), undefined)
+    const marked = { a: '\u00011', b: ['\u00010', 1, null, 'c'] }
+    assert.equal(putBack(marked, ['x', 'y']), true)
+    assert.deepEqual(marked, { a: 'y', b: ['x', 1, null, 'c'] })
+    for (const other of [{ a: '\u00010' }, { a: '\u00010', b: '\u00011', c: '\u00011' }, { a: '\u00010', b: '\u0001length' }]) {
+      assert.equal(putBack(other, ['x', 'y']), false)
+    }
+    const plain = decode(`a: ${'y'.repeat(9000)}\nb: "\\u00010"`)
+    assert.deepEqual(plain, { a: 'y'.repeat(9000), b: '\u00010' })
+  })
+
   it('must be valid Unicode', () => {
     const text = 'x'.repeat(5000)
     assert.throws(() => encode(text + '\ud800'), { name: 'TypeError', code: 'TOON_EINVAL' })
     assert.throws(() => encode([text, '\udc00' + text]), { name: 'TypeError', code: 'TOON_EINVAL' })
+    assert.throws(() => decode(`a: ${text}\nb: ${text}\ud800`), { name: 'TypeError', code: 'TOON_EINVAL' })
     const cycle = { text }
     cycle.self = cycle
     assert.throws(() => encode(cycle), { name: 'TypeError', code: 'TOON_EINVAL' })
