@@ -202,10 +202,7 @@ static toon_status leave_table(toon_emitter *e, toon_error *err) {
 }
 
 static toon_status put_json_key(toon_buf *out, toon_slice key) {
-  toon_writer w;
-  TOON_TRY(toon_writer_begin(&w, out, key.len + 3, TOON_TEXT_MAX));
-  TOON_TRY(toon_write_json_string(&w, key));
-  toon_writer_end(&w);
+  TOON_TRY(toon_put_json_string(out, key));
   return toon_buf_byte(out, ':');
 }
 

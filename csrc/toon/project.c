@@ -462,11 +462,8 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
       if (status == TOON_OK && j) status = toon_buf_byte(&joined, '.');
       if (status == TOON_OK) status = toon_buf_add(&joined, paths[i].names[j]);
     }
-    toon_writer w;
     size_t from = p->text.len;
-    if (status == TOON_OK) status = toon_writer_begin(&w, &p->text, joined.len + 3, TOON_TEXT_MAX);
-    if (status == TOON_OK) status = toon_write_json_string(&w, toon_buf_slice(&joined));
-    if (status == TOON_OK) toon_writer_end(&w);
+    if (status == TOON_OK) status = toon_put_json_string(&p->text, toon_buf_slice(&joined));
     if (status == TOON_OK) status = toon_buf_byte(&p->text, ':');
     p->targets[i].key.len = p->text.len - from;
     from = p->text.len;
