@@ -30,28 +30,40 @@ typedef struct command_call {
 static inline toon_slice call_arg(const command_call *call, size_t i) { return resp_arg(call->parser, call->input, i); }
 
 enum {
-  COMMAND_WRITE = 1,    /* adds to the batch */
-  COMMAND_BLIND = 2,    /* and reads nothing: may stand behind another write of its connection */
-  COMMAND_READONLY = 4, /* reads keys */
-  COMMAND_FAST = 8      /* for COMMAND INFO */
+  COMMAND_WRITE = 1,     /* adds to the batch */
+  COMMAND_BLIND = 2,     /* and reads nothing: may stand behind another write of its connection */
+  COMMAND_READONLY = 4,  /* reads keys */
+  COMMAND_FAST = 8,      /* for COMMAND INFO */
+  COMMAND_ADMIN = 16,    /* for administrators only */
+  COMMAND_NO_AUTH = 32,  /* allowed before AUTH */
+  COMMAND_PUBSUB = 64,   /* allowed to a RESP2 connection that has subscribed */
+  COMMAND_NO_MULTI = 128 /* not within MULTI */
 };
 
 /* Returns an error only if memory is short: the connection is then closed. Everything else is an error reply. */
 typedef toon_status (*command_fn)(command_call *call);
 
+/* A row of the table; table.h says what its columns mean. */
 typedef struct command {
   const char *name; /* lower case */
   command_fn run;
-  int arity; /* the name included; negative: at least so many */
+  int arity;
   unsigned flags;
-  int first, last, step; /* where its keys stand; 0: none; last -1: the last argument */
-  const char *family, *since, *summary;
+  int first, last, step;
+  const char *group, *since, *summary;
 } command;
 
-/* Every command, sorted by family; *count of them. */
+/* Every command, subcommands behind their container; *count of them. */
 const command *command_table(size_t *count);
-/* By name, in any case; NULL if there is none. */
+/* By name ("client|id" is one), in any case; NULL if there is none. */
 const command *command_find(toon_slice name);
+/* The command that the arguments are, a subcommand if its container stands first. NULL if there is none: *container is then
+ * the container whose subcommand is not known, or NULL. */
+const command *command_of(const command_call *call, const command **container);
+/* Does it have subcommands? */
+bool command_is_container(const command *c);
+/* Is the count of arguments one that it takes? */
+bool command_takes(const command *c, size_t count);
 
 /* ---- for the functions of commands (connection.c) ---- */
 
@@ -82,15 +94,9 @@ toon_status command_fail(command_call *call, const toon_error *err);
 
 /* ---- families ---- */
 
-#define COMMAND_FUNCTIONS(X)                                                                                          \
-  X(ping)                                                                                                             \
-  X(echo)                                                                                                             \
-  X(hello) X(select) X(quit) X(reset) X(client) X(command) X(info) X(dbsize) X(time) X(get) X(set) X(setnx) X(setex)  \
-      X(psetex) X(getset) X(getdel) X(mget) X(mset) X(msetnx) X(append) X(strlen) X(incr) X(decr) X(incrby) X(decrby) \
-          X(del) X(exists) X(type) X(expire) X(pexpire) X(expireat) X(pexpireat) X(ttl) X(pttl) X(expiretime)         \
-              X(pexpiretime) X(persist) X(keys) X(flush)
-#define X(name) toon_status command_##name(command_call *call);
-COMMAND_FUNCTIONS(X)
+#define X(function, name, arity, flags, first, last, step, group, since, summary) \
+  toon_status command_##function(command_call *call);
+#include "resp/table.h"
 #undef X
 
 /* Shared by families: a key argument, false with the error reply written if it is too long. */

@@ -4,73 +4,17 @@
  * gathered and written once per connection; the writes among them share one batch, submitted at the end of the turn unless
  * an earlier one is still on its way. A thread of the server's own leads commits, so other clients are answered
  * meanwhile; it wakes the loop when a batch is done. */
-#include "resp/command.h"
-#include "resp/server.h"
+#include "resp/connection.h"
 
 #include "base/alloc.h"
 
 #include <stdio.h>
-#include <uv.h>
 
 enum {
   READ_SIZE = 64 << 10,
   QUERY_MAX = 1 << 30,  /* bytes of input of a connection */
   OUT_ENOUGH = 1 << 20, /* replies gathered before they are sent in between */
   IN_ENOUGH = 256 << 10 /* input that a connection may have waiting */
-};
-
-/* How a reply comes about when its members have their results. */
-typedef enum reply_kind { REPLY_OK, REPLY_IF, REPLY_SUM, REPLY_BYTES } reply_kind;
-
-typedef struct waiting {
-  resp_conn *conn; /* NULL once it is gone */
-  size_t first, count;
-  reply_kind kind;
-  size_t offset, len;      /* of REPLY_BYTES, in the turn's `bytes` */
-  toon_snapshot *snapshot; /* of REPLY_BYTES */
-} waiting;
-
-typedef struct turn {
-  toon_batch *batch;
-  waiting *replies;
-  size_t count, cap;
-  toon_buf bytes;
-} turn;
-
-struct resp_server {
-  toon_db *db;
-  uv_loop_t loop;
-  uv_tcp_t listener;
-  uv_async_t wake;
-  uv_check_t after_poll;
-  uv_thread_t loop_thread, lead_thread;
-  uv_sem_t lead;
-  uv_mutex_t mutex; /* over done, lead_wanted, stopping */
-  bool done, lead_end, stopping;
-  bool closing, in_flight, submit_soon;
-  turn turns[2]; /* collecting and in flight */
-  unsigned collecting;
-  resp_conn *conns;
-  uint32_t conn_count, max_clients;
-  uint64_t last_id;
-  uint16_t port;
-};
-
-struct resp_conn {
-  uv_tcp_t tcp;
-  uv_write_t write;
-  resp_server *server;
-  resp_conn *next, **link;
-  uint64_t id;
-  int version;
-  toon_buf in; /* input not yet handled; from `taken` on */
-  size_t taken;
-  toon_buf out;    /* replies gathered */
-  toon_buf flying; /* on their way */
-  toon_buf name;
-  resp_parser parser;
-  uint32_t pending; /* replies that wait for a commit */
-  bool reading, refused, closing, close_after, changing;
 };
 
 toon_buf *conn_out(resp_conn *conn) { return &conn->out; }
@@ -93,7 +37,7 @@ static void conn_closed(uv_handle_t *handle) {
   toon_free(conn);
 }
 
-static void conn_close(resp_conn *conn) {
+void conn_close(resp_conn *conn) {
   if (conn->closing) return;
   resp_server *server = conn->server;
   conn->closing = true;
@@ -111,7 +55,6 @@ static void conn_close(resp_conn *conn) {
 static void conn_work(resp_conn *conn);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
-static void conn_flush(resp_conn *conn);
 
 static void on_written(uv_write_t *request, int status) {
   resp_conn *conn = (resp_conn *)request->data;
@@ -125,8 +68,7 @@ static void on_written(uv_write_t *request, int status) {
   conn_work(conn);
 }
 
-/* Send what was gathered, unless something is on its way. */
-static void conn_flush(resp_conn *conn) {
+void conn_flush(resp_conn *conn) {
   if (conn->closing || conn->flying.len) return;
   size_t sent = 0;
   while (sent < conn->out.len) {
@@ -285,9 +227,15 @@ static bool conn_command(resp_conn *conn, toon_slice input, toon_status *status)
   *status = TOON_OK;
   if (call.count == 0) return true;
   toon_slice name = call_arg(&call, 0);
-  const command *c = command_find(name);
+  const command *container, *c = command_of(&call, &container);
   if (conn->pending && !(c && c->flags & COMMAND_BLIND)) return false;
-  if (!c) {
+  if (!c && container) {
+    toon_slice sub = call_arg(&call, 1);
+    uint8_t upper[16] = {0};
+    for (size_t i = 0; container->name[i] && i < sizeof upper - 1; i++) upper[i] = (uint8_t)container->name[i] & 0xdf;
+    *status = resp_error(&conn->out, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                         (int)(sub.len < 128 ? sub.len : 128), (const char *)sub.ptr, (const char *)upper);
+  } else if (!c) {
     toon_buf args = {0};
     for (size_t i = 1; i < call.count && args.len < 128 && *status == TOON_OK; i++) {
       toon_slice arg = call_arg(&call, i);
@@ -300,7 +248,7 @@ static bool conn_command(resp_conn *conn, toon_slice input, toon_status *status)
                            args.len ? (const char *)args.ptr : "");
     }
     toon_buf_free(&args);
-  } else if ((c->arity > 0 && call.count != (size_t)c->arity) || (c->arity < 0 && call.count < (size_t)-c->arity)) {
+  } else if (!command_takes(c, call.count)) {
     /* An error has nothing to wait for, but its place is behind the replies that do. */
     if (conn->pending) return false;
     *status = resp_error(&conn->out, "ERR wrong number of arguments for '%s' command", c->name);

@@ -90,77 +90,21 @@ toon_status command_hello(command_call *call) {
   return resp_array(out, 0);
 }
 
-/* CLIENT ID | GETNAME | SETNAME name | SETINFO attribute value */
-toon_status command_client(command_call *call) {
-  toon_buf *out = conn_out(call->conn);
-  toon_slice which = call_arg(call, 1);
+toon_status command_client_id(command_call *call) {
+  return resp_int(conn_out(call->conn), (int64_t)conn_id(call->conn));
+}
+
+toon_status command_client_getname(command_call *call) {
+  toon_buf *out = conn_out(call->conn), *name = conn_name(call->conn);
+  return name->len ? resp_bulk(out, toon_buf_slice(name)) : resp_null(out, conn_version(call->conn));
+}
+
+toon_status command_client_setname(command_call *call) {
   toon_status status;
-  if (command_word(which, "id") && call->count == 2) return resp_int(out, (int64_t)conn_id(call->conn));
-  if (command_word(which, "getname") && call->count == 2) {
-    toon_buf *name = conn_name(call->conn);
-    return name->len ? resp_bulk(out, toon_buf_slice(name)) : resp_null(out, conn_version(call->conn));
-  }
-  if (command_word(which, "setname") && call->count == 3)
-    return set_name(call, call_arg(call, 2), &status) ? resp_status(out, "OK") : status;
-  if (command_word(which, "setinfo") && call->count == 4) return resp_status(out, "OK");
-  return resp_error(out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try CLIENT HELP.",
-                    (int)(which.len < 128 ? which.len : 128), (const char *)which.ptr);
+  return set_name(call, call_arg(call, 2), &status) ? resp_status(conn_out(call->conn), "OK") : status;
 }
 
-/* What COMMAND tells of one command. */
-static toon_status describe(toon_buf *out, const command *c) {
-  TOON_TRY(resp_array(out, 6));
-  TOON_TRY(text(out, c->name));
-  TOON_TRY(resp_int(out, c->arity));
-  bool kind = (c->flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0, fast = (c->flags & COMMAND_FAST) != 0;
-  TOON_TRY(resp_array(out, (size_t)kind + fast));
-  if (kind) TOON_TRY(resp_status(out, c->flags & COMMAND_WRITE ? "write" : "readonly"));
-  if (fast) TOON_TRY(resp_status(out, "fast"));
-  TOON_TRY(resp_int(out, c->first));
-  TOON_TRY(resp_int(out, c->last));
-  return resp_int(out, c->step);
-}
-
-static toon_status document(toon_buf *out, int version, const command *c) {
-  TOON_TRY(text(out, c->name));
-  TOON_TRY(resp_map(out, version, 3));
-  TOON_TRY(text(out, "summary"));
-  TOON_TRY(text(out, c->summary));
-  TOON_TRY(text(out, "since"));
-  TOON_TRY(text(out, c->since));
-  TOON_TRY(text(out, "group"));
-  return text(out, c->family);
-}
-
-/* COMMAND | COMMAND COUNT | COMMAND INFO [name…] | COMMAND DOCS [name…] */
-toon_status command_command(command_call *call) {
-  toon_buf *out = conn_out(call->conn);
-  int version = conn_version(call->conn);
-  size_t count, known = 0;
-  const command *all = command_table(&count);
-  toon_slice which = call->count > 1 ? call_arg(call, 1) : TOON_SLICE_LIT("info");
-  if (command_word(which, "count") && call->count == 2) return resp_int(out, (int64_t)count);
-  bool docs = command_word(which, "docs");
-  if (!docs && !command_word(which, "info")) {
-    return resp_error(out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try COMMAND HELP.",
-                      (int)(which.len < 128 ? which.len : 128), (const char *)which.ptr);
-  }
-  if (call->count <= 2) {
-    TOON_TRY(docs ? resp_map(out, version, count) : resp_array(out, count));
-    for (size_t i = 0; i < count; i++) TOON_TRY(docs ? document(out, version, &all[i]) : describe(out, &all[i]));
-    return TOON_OK;
-  }
-  for (size_t i = 2; i < call->count; i++) known += command_find(call_arg(call, i)) != NULL;
-  TOON_TRY(docs ? resp_map(out, version, known) : resp_array(out, call->count - 2));
-  for (size_t i = 2; i < call->count; i++) {
-    const command *c = command_find(call_arg(call, i));
-    if (c)
-      TOON_TRY(docs ? document(out, version, c) : describe(out, c));
-    else if (!docs)
-      TOON_TRY(version == 3 ? resp_null(out, 3) : toon_buf_lit(out, "*-1\r\n"));
-  }
-  return TOON_OK;
-}
+toon_status command_client_setinfo(command_call *call) { return resp_status(conn_out(call->conn), "OK"); }
 
 toon_status command_info(command_call *call) {
   toon_buf facts = {0};

@@ -1,60 +1,35 @@
-/* The table of commands, and finding one by name. */
+/* The table of commands, and finding one by name: a hash that is made of the rows when the first is looked for. */
 #include "resp/command.h"
 
-#define W COMMAND_WRITE
-#define B (COMMAND_WRITE | COMMAND_BLIND)
-#define R COMMAND_READONLY
-#define F COMMAND_FAST
+#include <uv.h>
 
+#define X(function, name, arity, flags, first, last, step, group, since, summary) \
+  {name, command_##function, arity, flags, first, last, step, group, since, summary},
 static const command commands[] = {
-    /* name, function, arity, flags, first, last, step, family, since (of Redis), summary */
-    {"client", command_client, -2, 0, 0, 0, 0, "connection", "2.4.0", "Name this connection, or tell its id"},
-    {"echo", command_echo, 2, F, 0, 0, 0, "connection", "1.0.0", "Give the argument back"},
-    {"hello", command_hello, -1, F, 0, 0, 0, "connection", "6.0.0", "Choose the protocol's version"},
-    {"ping", command_ping, -1, F, 0, 0, 0, "connection", "1.0.0", "Tell that the server is there"},
-    {"quit", command_quit, -1, F, 0, 0, 0, "connection", "1.0.0", "Close the connection"},
-    {"reset", command_reset, 1, F, 0, 0, 0, "connection", "6.2.0", "Make the connection as it was at its begin"},
-    {"select", command_select, 2, F, 0, 0, 0, "connection", "1.0.0", "Choose database 0, the only one"},
-    {"command", command_command, -1, 0, 0, 0, 0, "server", "2.8.13", "Describe commands"},
-    {"dbsize", command_dbsize, 1, R | F, 0, 0, 0, "server", "1.0.0", "Number of keys"},
-    {"flushall", command_flush, -1, W, 0, 0, 0, "server", "1.0.0", "Delete all keys"},
-    {"flushdb", command_flush, -1, W, 0, 0, 0, "server", "1.0.0", "Delete all keys"},
-    {"info", command_info, -1, 0, 0, 0, 0, "server", "1.0.0", "Facts about the server"},
-    {"time", command_time, 1, F, 0, 0, 0, "server", "2.6.0", "The server's time"},
-    {"del", command_del, -2, B, 1, -1, 1, "keys", "1.0.0", "Delete keys"},
-    {"exists", command_exists, -2, R | F, 1, -1, 1, "keys", "1.0.0", "How many of the keys exist"},
-    {"expire", command_expire, -3, W | F, 1, 1, 1, "keys", "1.0.0", "Let a key lapse in so many seconds"},
-    {"expireat", command_expireat, -3, W | F, 1, 1, 1, "keys", "1.2.0", "Let a key lapse at a time in seconds"},
-    {"expiretime", command_expiretime, 2, R | F, 1, 1, 1, "keys", "7.0.0", "When a key lapses, in seconds"},
-    {"keys", command_keys, 2, R, 0, 0, 0, "keys", "1.0.0", "The keys that match a pattern"},
-    {"persist", command_persist, 2, B | F, 1, 1, 1, "keys", "2.2.0", "Take a key's expiry away"},
-    {"pexpire", command_pexpire, -3, W | F, 1, 1, 1, "keys", "2.6.0", "Let a key lapse in so many milliseconds"},
-    {"pexpireat", command_pexpireat, -3, W | F, 1, 1, 1, "keys", "2.6.0", "Let a key lapse at a time in milliseconds"},
-    {"pexpiretime", command_pexpiretime, 2, R | F, 1, 1, 1, "keys", "7.0.0", "When a key lapses, in milliseconds"},
-    {"pttl", command_pttl, 2, R | F, 1, 1, 1, "keys", "2.6.0", "Milliseconds a key has to live"},
-    {"touch", command_exists, -2, R | F, 1, -1, 1, "keys", "3.2.1", "How many of the keys exist"},
-    {"ttl", command_ttl, 2, R | F, 1, 1, 1, "keys", "1.0.0", "Seconds a key has to live"},
-    {"type", command_type, 2, R | F, 1, 1, 1, "keys", "1.0.0", "The type of a value"},
-    {"unlink", command_del, -2, B | F, 1, -1, 1, "keys", "4.0.0", "Delete keys"},
-    {"append", command_append, 3, W | F, 1, 1, 1, "strings", "2.0.0", "Add to the end of a value"},
-    {"decr", command_decr, 2, W | F, 1, 1, 1, "strings", "1.0.0", "Subtract one"},
-    {"decrby", command_decrby, 3, W | F, 1, 1, 1, "strings", "1.0.0", "Subtract a whole number"},
-    {"get", command_get, 2, R | F, 1, 1, 1, "strings", "1.0.0", "The value of a key"},
-    {"getdel", command_getdel, 2, W | F, 1, 1, 1, "strings", "6.2.0", "The value of a key, which is deleted"},
-    {"getset", command_getset, 3, W | F, 1, 1, 1, "strings", "1.0.0", "Set a key and give its old value"},
-    {"incr", command_incr, 2, W | F, 1, 1, 1, "strings", "1.0.0", "Add one"},
-    {"incrby", command_incrby, 3, W | F, 1, 1, 1, "strings", "1.0.0", "Add a whole number"},
-    {"mget", command_mget, -2, R | F, 1, -1, 1, "strings", "1.0.0", "The values of keys"},
-    {"mset", command_mset, -3, B, 1, -1, 2, "strings", "1.0.1", "Set keys, all at once"},
-    {"msetnx", command_msetnx, -3, W, 1, -1, 2, "strings", "1.0.1", "Set keys, all at once, if none exists"},
-    {"psetex", command_psetex, 4, B, 1, 1, 1, "strings", "2.6.0", "Set a key that lapses in so many milliseconds"},
-    {"set", command_set, -3, B, 1, 1, 1, "strings", "1.0.0", "Set a key"},
-    {"setex", command_setex, 4, B, 1, 1, 1, "strings", "2.0.0", "Set a key that lapses in so many seconds"},
-    {"setnx", command_setnx, 3, B | F, 1, 1, 1, "strings", "1.0.0", "Set a key if it does not exist"},
-    {"strlen", command_strlen, 2, R | F, 1, 1, 1, "strings", "2.2.0", "Bytes of a value"},
+#include "resp/table.h"
 };
+#undef X
 
-enum { COMMANDS = sizeof commands / sizeof *commands };
+enum { COMMANDS = sizeof commands / sizeof *commands, SLOTS = 1024, NAME_MAX_LENGTH = 32 };
+_Static_assert(COMMANDS * 2 <= SLOTS, "the hash of command names is too full");
+
+static uint16_t slots[SLOTS]; /* index in commands + 1 */
+static uv_once_t slots_made = UV_ONCE_INIT;
+
+/* FNV-1a of a name in lower case. */
+static uint32_t hash_of(const uint8_t *name, size_t len) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < len; i++) hash = (hash ^ name[i]) * 16777619u;
+  return hash ^ hash >> 15;
+}
+
+static void make_slots(void) {
+  for (size_t i = 0; i < COMMANDS; i++) {
+    size_t at = hash_of((const uint8_t *)commands[i].name, strlen(commands[i].name)) % SLOTS;
+    while (slots[at]) at = (at + 1) % SLOTS;
+    slots[at] = (uint16_t)(i + 1);
+  }
+}
 
 const command *command_table(size_t *count) {
   *count = COMMANDS;
@@ -70,8 +45,47 @@ bool command_word(toon_slice arg, const char *word) {
   return word[arg.len] == 0;
 }
 
-const command *command_find(toon_slice name) {
-  for (size_t i = 0; i < COMMANDS; i++)
-    if (command_word(name, commands[i].name)) return &commands[i];
+static size_t lower(toon_slice name, uint8_t *out) {
+  for (size_t i = 0; i < name.len; i++) {
+    uint8_t c = name.ptr[i];
+    out[i] = c >= 'A' && c <= 'Z' ? c | 32 : c;
+  }
+  return name.len;
+}
+
+static const command *find(const uint8_t *name, size_t len) {
+  uv_once(&slots_made, make_slots);
+  for (size_t at = hash_of(name, len) % SLOTS; slots[at]; at = (at + 1) % SLOTS) {
+    const command *c = &commands[slots[at] - 1];
+    if (strlen(c->name) == len && memcmp(c->name, name, len) == 0) return c;
+  }
   return NULL;
+}
+
+const command *command_find(toon_slice name) {
+  uint8_t text[NAME_MAX_LENGTH];
+  return name.len > sizeof text ? NULL : find(text, lower(name, text));
+}
+
+bool command_is_container(const command *c) {
+  size_t len = strlen(c->name);
+  return c + 1 < commands + COMMANDS && strncmp(c[1].name, c->name, len) == 0 && c[1].name[len] == '|';
+}
+
+const command *command_of(const command_call *call, const command **container) {
+  const command *c = command_find(call_arg(call, 0));
+  *container = NULL;
+  if (!c || call->count < 2 || !command_is_container(c)) return c;
+  uint8_t text[NAME_MAX_LENGTH];
+  toon_slice sub = call_arg(call, 1);
+  size_t len = strlen(c->name) + 1;
+  *container = c;
+  if (sub.len > sizeof text - len) return NULL;
+  memcpy(text, c->name, len - 1);
+  text[len - 1] = '|';
+  return find(text, len + lower(sub, text + len));
+}
+
+bool command_takes(const command *c, size_t count) {
+  return c->arity >= 0 ? count == (size_t)c->arity : count >= (size_t)-c->arity;
 }

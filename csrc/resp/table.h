@@ -1,0 +1,86 @@
+/* The rows of the command table, one a command. Included with X defined as
+ * X(function, name, arity, flags, first key, last key, step, group, since, summary):
+ * the function is command_<function>; a subcommand is named "client|id" and stands behind its container, whose function is
+ * `container`; the arity counts the name(s), and is negative for "at least"; `last` -1 is the last argument; `since` is the
+ * version of Redis, or of toonstore for what Redis has not. This file has no guard: command.h includes it for the prototypes,
+ * table.c for the table. The docs (COMMANDS.md) are written from it by UPDATE=1 npx mocha test/commands.test.js. */
+// clang-format off
+#define W COMMAND_WRITE
+#define B COMMAND_BLIND
+#define R COMMAND_READONLY
+#define F COMMAND_FAST
+#define ADMIN COMMAND_ADMIN
+#define NOAUTH COMMAND_NO_AUTH
+#define PUBSUB COMMAND_PUBSUB
+#define NOMULTI COMMAND_NO_MULTI
+
+/* ---- connection ---- */
+X(container, "client", -2, 0, 0, 0, 0, "connection", "2.4.0", "What is known of connections")
+X(client_getname, "client|getname", 2, 0, 0, 0, 0, "connection", "2.6.9", "The name of this connection")
+X(client_id, "client|id", 2, 0, 0, 0, 0, "connection", "5.0.0", "The id of this connection")
+X(client_setinfo, "client|setinfo", 4, 0, 0, 0, 0, "connection", "7.2.0", "Note what the client calls itself")
+X(client_setname, "client|setname", 3, 0, 0, 0, 0, "connection", "2.6.9", "Name this connection")
+X(echo, "echo", 2, F, 0, 0, 0, "connection", "1.0.0", "Give the argument back")
+X(hello, "hello", -1, F | NOAUTH, 0, 0, 0, "connection", "6.0.0", "Choose the protocol's version")
+X(ping, "ping", -1, F, 0, 0, 0, "connection", "1.0.0", "Tell that the server is there")
+X(quit, "quit", -1, F | NOAUTH, 0, 0, 0, "connection", "1.0.0", "Close the connection")
+X(reset, "reset", 1, F | NOAUTH, 0, 0, 0, "connection", "6.2.0", "Make the connection as it was at its begin")
+X(select, "select", 2, F, 0, 0, 0, "connection", "1.0.0", "Choose database 0, the only one")
+
+/* ---- server ---- */
+X(command, "command", -1, 0, 0, 0, 0, "server", "2.8.13", "Describe all commands")
+X(command_count, "command|count", 2, 0, 0, 0, 0, "server", "2.8.13", "Number of commands")
+X(command_docs, "command|docs", -2, 0, 0, 0, 0, "server", "7.0.0", "What commands are for")
+X(command_getkeys, "command|getkeys", -3, 0, 0, 0, 0, "server", "2.8.13", "The keys of a command with its arguments")
+X(command_info, "command|info", -2, 0, 0, 0, 0, "server", "2.8.13", "Describe commands")
+X(command_list, "command|list", -2, 0, 0, 0, 0, "server", "7.0.0", "The names of commands")
+X(dbsize, "dbsize", 1, R | F, 0, 0, 0, "server", "1.0.0", "Number of keys")
+X(flush, "flushall", -1, W, 0, 0, 0, "server", "1.0.0", "Delete all keys")
+X(flush, "flushdb", -1, W, 0, 0, 0, "server", "1.0.0", "Delete all keys")
+X(info, "info", -1, 0, 0, 0, 0, "server", "1.0.0", "Facts about the server")
+X(time, "time", 1, F, 0, 0, 0, "server", "2.6.0", "The server's time")
+
+/* ---- keys ---- */
+X(del, "del", -2, W | B, 1, -1, 1, "generic", "1.0.0", "Delete keys")
+X(exists, "exists", -2, R | F, 1, -1, 1, "generic", "1.0.0", "How many of the keys exist")
+X(expire, "expire", -3, W | F, 1, 1, 1, "generic", "1.0.0", "Let a key lapse in so many seconds")
+X(expireat, "expireat", -3, W | F, 1, 1, 1, "generic", "1.2.0", "Let a key lapse at a time in seconds")
+X(expiretime, "expiretime", 2, R | F, 1, 1, 1, "generic", "7.0.0", "When a key lapses, in seconds")
+X(keys, "keys", 2, R, 0, 0, 0, "generic", "1.0.0", "The keys that match a pattern")
+X(persist, "persist", 2, W | B | F, 1, 1, 1, "generic", "2.2.0", "Take a key's expiry away")
+X(pexpire, "pexpire", -3, W | F, 1, 1, 1, "generic", "2.6.0", "Let a key lapse in so many milliseconds")
+X(pexpireat, "pexpireat", -3, W | F, 1, 1, 1, "generic", "2.6.0", "Let a key lapse at a time in milliseconds")
+X(pexpiretime, "pexpiretime", 2, R | F, 1, 1, 1, "generic", "7.0.0", "When a key lapses, in milliseconds")
+X(pttl, "pttl", 2, R | F, 1, 1, 1, "generic", "2.6.0", "Milliseconds a key has to live")
+X(exists, "touch", -2, R | F, 1, -1, 1, "generic", "3.2.1", "How many of the keys exist")
+X(ttl, "ttl", 2, R | F, 1, 1, 1, "generic", "1.0.0", "Seconds a key has to live")
+X(type, "type", 2, R | F, 1, 1, 1, "generic", "1.0.0", "The type of a value")
+X(del, "unlink", -2, W | B | F, 1, -1, 1, "generic", "4.0.0", "Delete keys")
+
+/* ---- strings ---- */
+X(append, "append", 3, W | F, 1, 1, 1, "string", "2.0.0", "Add to the end of a value")
+X(decr, "decr", 2, W | F, 1, 1, 1, "string", "1.0.0", "Subtract one")
+X(decrby, "decrby", 3, W | F, 1, 1, 1, "string", "1.0.0", "Subtract a whole number")
+X(get, "get", 2, R | F, 1, 1, 1, "string", "1.0.0", "The value of a key")
+X(getdel, "getdel", 2, W | F, 1, 1, 1, "string", "6.2.0", "The value of a key, which is deleted")
+X(getset, "getset", 3, W | F, 1, 1, 1, "string", "1.0.0", "Set a key and give its old value")
+X(incr, "incr", 2, W | F, 1, 1, 1, "string", "1.0.0", "Add one")
+X(incrby, "incrby", 3, W | F, 1, 1, 1, "string", "1.0.0", "Add a whole number")
+X(mget, "mget", -2, R | F, 1, -1, 1, "string", "1.0.0", "The values of keys")
+X(mset, "mset", -3, W | B, 1, -1, 2, "string", "1.0.1", "Set keys, all at once")
+X(msetnx, "msetnx", -3, W, 1, -1, 2, "string", "1.0.1", "Set keys, all at once, if none exists")
+X(psetex, "psetex", 4, W | B, 1, 1, 1, "string", "2.6.0", "Set a key that lapses in so many milliseconds")
+X(set, "set", -3, W | B, 1, 1, 1, "string", "1.0.0", "Set a key")
+X(setex, "setex", 4, W | B, 1, 1, 1, "string", "2.0.0", "Set a key that lapses in so many seconds")
+X(setnx, "setnx", 3, W | B | F, 1, 1, 1, "string", "1.0.0", "Set a key if it does not exist")
+X(strlen, "strlen", 2, R | F, 1, 1, 1, "string", "2.2.0", "Bytes of a value")
+
+#undef W
+#undef B
+#undef R
+#undef F
+#undef ADMIN
+#undef NOAUTH
+#undef PUBSUB
+#undef NOMULTI
+// clang-format on
