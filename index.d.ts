@@ -344,6 +344,8 @@ export interface ListenOptions {
   host?: string
   /** default 10000 */
   maxClients?: number
+  /** default true: refuse addresses off loopback as long as there is no password */
+  protectedMode?: boolean
 }
 
 /** A listening server. Keeps the process alive unless unref() is called. */

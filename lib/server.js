@@ -5,8 +5,7 @@ const { native } = require('./binding')
 const { invalidType, invalidRange, show } = require('./errors')
 const { checkObject, checkNames, checkInteger } = require('./options')
 
-const OPTIONS = new Set(['port', 'host', 'maxClients'])
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/
+const OPTIONS = new Set(['port', 'host', 'maxClients', 'protectedMode'])
 const NEVER = 2 ** 31 - 1 // ms; the longest timer there is
 
 /**
@@ -68,17 +67,20 @@ class Server {
   }
 }
 
+const isLoopback = host => /^(127\.\d+\.\d+\.\d+|::1)$/.test(host)
+
 function listen (db, writer, options) {
   const given = checkObject(options)
   checkNames(given, OPTIONS, 'option of listen()')
-  const { port = 6379, host = '127.0.0.1', maxClients = 10000 } = given
+  const { port = 6379, host = '127.0.0.1', maxClients = 10000, protectedMode = true } = given
   if (typeof host !== 'string') throw invalidType(`host must be a string (got ${show(host)})`)
-  if (!LOOPBACK.test(host)) {
-    throw invalidRange(`host must be a loopback address, because there are no passwords yet (got ${show(host)})`)
+  if (typeof protectedMode !== 'boolean') throw invalidType(`protectedMode must be a boolean (got ${show(protectedMode)})`)
+  if (protectedMode && !isLoopback(host)) {
+    throw invalidRange(`without a password only loopback addresses are listened on (got ${show(host)}); protected mode can be turned off`)
   }
   checkInteger('port', port, 0, 65535)
   checkInteger('maxClients', maxClients, 1, 1000000)
   return new Server(db, writer, host, native.serverStart(writer.handle, host, port, maxClients))
 }
 
-module.exports = { listen, Server }
+module.exports = { listen, Server, isLoopback }

@@ -558,7 +558,8 @@ class ToonStore extends EventEmitter {
    *
    * @param {object} [options]
    * @param {number} [options.port=6379] - 0: one that is free, see server.port
-   * @param {string} [options.host='127.0.0.1'] - a loopback address: there are no passwords yet
+   * @param {string} [options.host='127.0.0.1'] - an IP address
+   * @param {boolean} [options.protectedMode=true] - refuse addresses off loopback as long as there is no password
    * @param {number} [options.maxClients=10000] - who comes later is refused
    * @returns {Promise<Server>} once it listens; server.close() ends it, and so does close() of the store
    * @throws {TypeError|RangeError|ToonError} by rejection: TOON_EINVAL, TOON_EIO (with errno, such as an address in use),

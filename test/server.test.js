@@ -178,6 +178,7 @@ describe('the server', () => {
 
   it('checks its options', async () => {
     await assert.rejects(db.listen({ host: '0.0.0.0' }), /loopback/)
+    await assert.rejects(db.listen({ protectedMode: 'no' }), TypeError)
     await assert.rejects(db.listen({ port: -1 }), RangeError)
     await assert.rejects(db.listen({ nope: 1 }), TypeError)
     await assert.rejects(db.listen({ port: server.port }), { code: 'TOON_EIO', syscall: 'listen' })
