@@ -8,8 +8,9 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { promisify, parseArgs } = require('node:util')
-const { spawnSync, execFile } = require('node:child_process')
+const { execFile } = require('node:child_process')
 const { SETS } = require('./documents')
+const native = require('./native')
 const { install, installedVersion } = require('./peers')
 const { median, figure, ratio, plain, markdown, machine, writeSection } = require('./report')
 
@@ -17,7 +18,6 @@ const REFERENCE = '@toon-format/toon'
 const CODECS = ['toonstore', REFERENCE, 'json', 'msgpackr', 'v8']
 const PEERS = [REFERENCE, 'msgpackr']
 const ROUNDS = 3
-const root = path.join(__dirname, '..')
 
 // Least ratios to other codecs, from JavaScript. Nowhere slower than the reference.
 const GOALS = {
@@ -56,18 +56,10 @@ async function runSet (set, codecs, { rounds, quick }) {
 function runC (sets, { rounds, quick }) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'toonstore-bench-codec-'))
   try {
-    const program = path.join(dir, 'codec_bench')
-    const sources = ['base', 'toon'].flatMap(room => fs.readdirSync(path.join(root, 'csrc', room))
-      .filter(name => name.endsWith('.c')).map(name => path.join('csrc', room, name)))
-    const command = (file, args) => {
-      const { status, stdout, stderr, error } = spawnSync(file, args, { cwd: root, encoding: 'utf8' })
-      if (status !== 0) throw new Error(`${path.basename(file)}: ${error?.message ?? stderr}`)
-      return stdout
-    }
-    command(process.env.CC ?? 'cc', ['-O3', '-DNDEBUG', '-std=c11', '-D_GNU_SOURCE', '-Icsrc', 'bench/c/codec_bench.c', ...sources, '-lm', '-o', program])
+    const program = native.compile('codec_bench', ['base', 'toon'], dir)
     const files = sets.map(set => path.join(dir, set))
     sets.forEach((set, i) => fs.writeFileSync(files[i], JSON.stringify(SETS[set].make())))
-    const runs = Array.from({ length: rounds }, () => command(program, [quick ? '2' : '20', ...files]).trim().split('\n').map(line => line.split(' ').map(Number)))
+    const runs = Array.from({ length: rounds }, () => native.run(program, [quick ? '2' : '20', ...files]).trim().split('\n').map(line => line.split(' ').map(Number)))
     return new Map(sets.map((set, i) => [set, { encode: median(runs.map(run => run[i][0])), decode: median(runs.map(run => run[i][1])) }]))
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })

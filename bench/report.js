@@ -9,7 +9,7 @@ const { CASES, PERSISTENT } = require('./cases')
 const { installedVersion } = require('./peers')
 
 const RESULTS = path.join(__dirname, 'results.md')
-const SECTIONS = ['store', 'codec', 'tokens']
+const SECTIONS = ['store', 'engine', 'codec', 'tokens']
 
 const PEERS = PERSISTENT.filter(name => name !== 'toonstore')
 
@@ -25,7 +25,7 @@ function digits (value) {
 
 // 361234 -> '361 k', 2.345 -> '2.35 ms'
 function figure (value, unit = '') {
-  if (unit === 'ms') return `${digits(value)} ms`
+  if (unit === 'ms' || unit === 'us' || unit === 'MB') return `${digits(value)} ${unit}`
   if (value >= 999.5e3) return `${digits(value / 1e6)} M`
   return value >= 1000 ? `${digits(value / 1e3)} k` : digits(value)
 }
@@ -97,10 +97,10 @@ function machine (packages) {
   const cpus = os.cpus()
   const git = spawnSync('git', ['-C', __dirname, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' })
   const commit = git.status === 0 ? ` (commit ${git.stdout.trim()})` : ''
-  const versions = packages.map(name => `${name} ${installedVersion(name) ?? 'missing'}`)
+  const versions = packages.map(name => `, ${name} ${installedVersion(name) ?? 'missing'}`).join('')
   return [
     `${cpus.length} x ${cpus[0]?.model.trim() ?? 'CPU'}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${os.release()} ${os.arch()}`,
-    `Node.js ${process.version}, toonstore ${require('../package.json').version}${commit}, ${versions.join(', ')}`
+    `Node.js ${process.version}, toonstore ${require('../package.json').version}${commit}${versions}`
   ]
 }
 
@@ -113,4 +113,4 @@ function writeSection (name, text) {
   fs.writeFileSync(RESULTS, ['# Benchmark results\n', ...sections].join('\n'))
 }
 
-module.exports = { median, figure, ratio, table, plain, markdown, machine, writeSection }
+module.exports = { median, figure, ratio, goalText, verdict, table, plain, markdown, machine, writeSection }

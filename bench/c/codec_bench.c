@@ -3,32 +3,12 @@
  * Prints a line for each file: the one rate, the other. `npm run bench:codec` makes the files and runs it. By hand:
  *   cc -O3 -DNDEBUG -std=c11 -D_GNU_SOURCE -Icsrc bench/c/codec_bench.c csrc/{base,toon}/[a-z]*.c -lm -o /tmp/codec_bench
  *   /tmp/codec_bench MILLISECONDS FILE.json...   (of a sample; 20 is good) */
+#include "bench.h"
 #include "toon/toon.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 enum { SAMPLES = 15, WARM_UP = 5 };
 
 typedef toon_status convert(toon_slice in, const toon_text_options *options, toon_buf *out, toon_error *err);
-
-static toon_error err;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-static void must(toon_status status) {
-  if (status == TOON_OK) return;
-  fprintf(stderr, "%s: %s\n", toon_status_name(status), err.message);
-  exit(1);
-}
-static int cmp_double(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static toon_buf read_file(const char *path) {
   toon_buf buf = {0};
@@ -67,8 +47,7 @@ static double rate(convert *fn, toon_slice in, double seconds, toon_buf *out) {
     }
     if (i >= 0) samples[i] = (double)calls / t;
   }
-  qsort(samples, SAMPLES, sizeof *samples, cmp_double);
-  return samples[SAMPLES / 2];
+  return median(samples, SAMPLES);
 }
 
 int main(int argc, char **argv) {

@@ -3,40 +3,16 @@
  *   cc -O2 -std=c11 -D_GNU_SOURCE -Icsrc bench/c/run_bench.c csrc/index/run_*.c csrc/base/alloc.c csrc/base/buf.c \
  *      csrc/base/crc32c.c csrc/base/status.c csrc/os/posix.c -pthread -o /tmp/run_bench
  *   /tmp/run_bench [entries, default 1000000] [directory, default /tmp] */
+#include "bench.h"
 #include "index/run.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { KEY = 16, STORE = 7, NUMBER = 1, ROUNDS = 3 };
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t mix(uint64_t z) {
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-  return z ^ z >> 31;
-}
-
-static void key_text(uint64_t v, uint8_t *out) {
-  for (int i = 0; i < KEY; i++) out[i] = (uint8_t)"0123456789abcdef"[v >> (60 - 4 * i) & 15];
-}
+enum { KEY = BENCH_KEY, STORE = 7, NUMBER = 1, ROUNDS = 3 };
 
 static int cmp_u64(const void *a, const void *b) {
   uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
   return (x > y) - (x < y);
-}
-
-static void must(toon_status status, const toon_error *err) {
-  if (status == TOON_OK) return;
-  fprintf(stderr, "%s: %s (%s)\n", toon_status_name(status), err->message, err->path);
-  exit(1);
 }
 
 /* The keys in order, and entries made up on the way. */
@@ -45,22 +21,28 @@ typedef struct rows {
   size_t len, next;
 } rows;
 
-static toon_status rows_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+static toon_status rows_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *e) {
   rows *r = ctx;
-  (void)err;
+  (void)e;
   *end = r->next == r->len;
   if (*end) return TOON_OK;
   uint64_t i = r->next++, m = mix(i + 1);
   *key = toon_user_key(r->keys + i * KEY, KEY);
-  *entry = (index_entry){.sequence = 1000 + m % (r->len / 10 + 1), .segment = (uint32_t)(m >> 20 & 15),
-                         .position = (uint32_t)(m >> 32), .length = 120, .crc = (uint32_t)m, .kind = INDEX_PUT,
-                         .flags = 5, .field = 18};
+  *entry = (index_entry){.sequence = 1000 + m % (r->len / 10 + 1),
+                         .segment = (uint32_t)(m >> 20 & 15),
+                         .position = (uint32_t)(m >> 32),
+                         .length = 120,
+                         .crc = (uint32_t)m,
+                         .kind = INDEX_PUT,
+                         .flags = 5,
+                         .field = 18};
   return TOON_OK;
 }
 
 static double best[9];
-static const char *const names[] = {"write", "write without datasync", "get, random", "get, absent", "cursor next",
-                                    "cursor prev", "seek, random", "verify", "get, random, prefetched"};
+static const char *const names[] = {
+    "write",  "write without datasync", "get, random", "get, absent", "cursor next", "cursor prev", "seek, random",
+    "verify", "get, random, prefetched"};
 static void note(int what, double count, double seconds) {
   if (count / seconds > best[what]) best[what] = count / seconds;
 }
@@ -76,16 +58,15 @@ int main(int argc, char **argv) {
   snprintf(path, sizeof path, "%s/run_bench.%d", argc > 2 ? argv[2] : "/tmp", (int)getpid());
   uint64_t *values = malloc((n + 1) * sizeof *values);
   uint8_t *keys = malloc(n * KEY + 1), *here = malloc(probes * KEY + 1), *gone = malloc(probes * KEY + 1);
-  for (size_t i = 0; i < n; i++) values[i] = mix(i * 2);
+  for (size_t i = 0; i < n; i++) values[i] = mix(i * 2) & ((1ull << 60) - 1); /* what a key shows */
   qsort(values, n, sizeof *values, cmp_u64);
-  for (size_t i = 0; i < n; i++) key_text(values[i], keys + i * KEY);
+  for (size_t i = 0; i < n; i++) bench_key(values[i], keys + i * KEY);
   for (size_t i = 0; i < probes; i++) {
     memcpy(here + i * KEY, keys + mix(i + 99) % n * KEY, KEY);
-    key_text(mix(i * 2 + 1), gone + i * KEY);
+    bench_key(mix(i * 2 + 1), gone + i * KEY);
   }
   free(values);
 
-  toon_error err;
   index_run *run;
   index_run_info info = {0};
   rows r = {keys, n, 0};
@@ -98,7 +79,7 @@ int main(int argc, char **argv) {
       info = (index_run_info){.number = NUMBER, .store_id = STORE};
       r.next = 0;
       t = now();
-      must(index_run_write(sync ? posix : &lazy, path, &source, &info, NULL, NULL, &err), &err);
+      must(index_run_write(sync ? posix : &lazy, path, &source, &info, NULL, NULL, &err));
       note(sync ? 0 : 1, (double)n, now() - t);
     }
   }
@@ -106,11 +87,11 @@ int main(int argc, char **argv) {
   uint64_t sum = 0;
   for (int round = 0; round < ROUNDS; round++) {
     t = now();
-    must(index_run_open(posix, path, NUMBER, STORE, 0, &run, &err), &err);
+    must(index_run_open(posix, path, NUMBER, STORE, 0, &run, &err));
     t = now() - t;
     if (t < opening) opening = t;
     t = now();
-    must(index_run_verify(run, &err), &err);
+    must(index_run_verify(run, &err));
     note(7, (double)n, now() - t);
     for (int absent = 0; absent < 2; absent++) {
       const uint8_t *probe = absent ? gone : here;
@@ -120,7 +101,7 @@ int main(int argc, char **argv) {
         toon_key key = toon_user_key(probe + i * KEY, KEY);
         index_entry entry;
         bool found;
-        must(index_run_get(run, key, index_key_hash(STORE, key), &entry, &found, &err), &err);
+        must(index_run_get(run, key, index_key_hash(STORE, key), &entry, &found, &err));
         if (found) {
           found_count++;
           sum += entry.position;
@@ -136,7 +117,7 @@ int main(int argc, char **argv) {
         index_entry entry;
         bool found;
         toon_key key = toon_user_key(here + (i - 16) * KEY, KEY);
-        must(index_run_get(run, key, hashes[i % 16], &entry, &found, &err), &err);
+        must(index_run_get(run, key, hashes[i % 16], &entry, &found, &err));
         sum += entry.position;
       }
       if (i >= 8 && i < probes + 8) index_run_prefetch_entry(run, hashes[(i - 8) % 16]);
@@ -150,10 +131,10 @@ int main(int argc, char **argv) {
     for (int back = 0; back < 2; back++) {
       size_t count = 0;
       t = now();
-      must(index_run_seek(c, NULL, true, back, &err), &err);
+      must(index_run_seek(c, NULL, true, back, &err));
       for (; c->valid; count++) {
         sum += c->entry.position + c->key.ptr[15];
-        must(back ? index_run_prev(c, &err) : index_run_next(c, &err), &err);
+        must(back ? index_run_prev(c, &err) : index_run_next(c, &err));
       }
       note(4 + back, (double)count, now() - t);
       if (count != n) return fprintf(stderr, "%zu scanned\n", count), 1;
@@ -161,7 +142,7 @@ int main(int argc, char **argv) {
     t = now();
     for (size_t i = 0; i < probes; i++) {
       toon_key key = toon_user_key(gone + i * KEY, KEY);
-      must(index_run_seek(c, &key, true, false, &err), &err);
+      must(index_run_seek(c, &key, true, false, &err));
       sum += c->entry.position;
     }
     note(6, (double)probes, now() - t);
