@@ -3,6 +3,7 @@
 // is repeated here.
 
 import { EventEmitter } from 'node:events'
+import { TlsOptions } from 'node:tls'
 
 /** What JSON can say. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue }
@@ -340,19 +341,54 @@ export interface StoreEvents {
 export interface ListenOptions {
   /** default 6379; 0: one that is free */
   port?: number
-  /** default 127.0.0.1 */
+  /** an IP address; default 127.0.0.1 */
   host?: string
+  /** a unix socket to listen on, for this user only; without port and host there is no TCP then */
+  path?: string
   /** default 10000 */
   maxClients?: number
   /** default true: refuse addresses off loopback as long as there is no password */
   protectedMode?: boolean
+  /** of the user 'default', an admin; without password and users everybody may do everything */
+  password?: string
+  users?: ServerUser[]
+  /** options of Node's tls.createServer, such as cert and key; TCP then takes TLS alone */
+  tls?: TlsOptions
+  /** milliseconds, in steps of a second; default 0: silent connections stay */
+  idleTimeout?: number
+  /** milliseconds between TCP's signs of life, in steps of a second; default 300000; 0: none */
+  keepAlive?: number
+  /** bytes of replies that a connection may leave unread; default 256 MiB */
+  outputLimit?: number
+  /** the same for what it monitors or has subscribed to; default 32 MiB */
+  pushLimit?: number
+  /** the least of the notices that are wanted; default 'warning' */
+  logLevel?: 'debug' | 'info' | 'warning'
+}
+
+export interface ServerUser {
+  name: string
+  role: 'read-only' | 'read-write' | 'admin'
+  /** in clear */
+  password?: string
+  /** or what tstd --hash-password prints */
+  hash?: string
+}
+
+export interface ServerEvents {
+  notice: [level: 'debug' | 'info' | 'warning', text: string]
+  /** a client has sent SHUTDOWN; without a listener the server closes */
+  shutdown: []
 }
 
 /** A listening server. Keeps the process alive unless unref() is called. */
-export interface Server {
-  readonly host: string
+export interface Server extends EventEmitter<ServerEvents> {
+  /** undefined without TCP */
+  readonly host: string | undefined
+  /** 0 without TCP */
   readonly port: number
-  /** redis://host:port */
+  readonly path: string | undefined
+  /** redis://host:port; rediss:// with TLS, unix://path without TCP */
   readonly url: string
   ref (): this
   unref (): this

@@ -19,14 +19,16 @@ const native = load()
 
 // Calls from the addon: onArena(arena, values, errors, events, failure) when a batch of writes is done,
 // onReads(id, ...values) and onChunk(id, end, error, ...values) when a job has read. They are set by writes.js and range.js.
-const callbacks = { onArena () {}, onReads () {}, onChunk () {} }
+// onServer(server, kind, connection, ...): what a server has to tell; set by server.js.
+const callbacks = { onArena () {}, onReads () {}, onChunk () {}, onServer () {} }
 
 const memory = native.setup({
   makeError,
   collect: (...values) => values,
   onArena: (...args) => callbacks.onArena(...args),
   onReads: (...args) => callbacks.onReads(...args),
-  onChunk: (...args) => callbacks.onChunk(...args)
+  onChunk: (...args) => callbacks.onChunk(...args),
+  onServer: (...args) => callbacks.onServer(...args)
 })
 
 // The layout is struct Shared of csrc/napi/env.h.

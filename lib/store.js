@@ -561,6 +561,7 @@ class ToonStore extends EventEmitter {
    * @param {string} [options.host='127.0.0.1'] - an IP address
    * @param {boolean} [options.protectedMode=true] - refuse addresses off loopback as long as there is no password
    * @param {number} [options.maxClients=10000] - who comes later is refused
+   * @param {string} [options.password] - and users, tls, path and limits: see ListenOptions in index.d.ts
    * @returns {Promise<Server>} once it listens; server.close() ends it, and so does close() of the store
    * @throws {TypeError|RangeError|ToonError} by rejection: TOON_EINVAL, TOON_EIO (with errno, such as an address in use),
    *   TOON_ECLOSED

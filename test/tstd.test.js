@@ -32,7 +32,7 @@ describe('tstd', () => {
     let text = ''
     child.ended = once(child, 'exit')
     for (const stream of [child.stdout, child.stderr]) stream.on('data', data => { text += data })
-    while (!text.includes('ready for connections')) {
+    while (!/ready for connections at rediss?:.*\n/.test(text)) {
       const event = await Promise.race([once(child.stdout, 'data'), child.ended])
       assert.ok(typeof event[0] !== 'number', text)
     }
@@ -91,7 +91,7 @@ describe('tstd', () => {
   it('describes each of its flags, and its version', () => {
     const { status, stdout } = tstd(['--help'])
     assert.strictEqual(status, 0)
-    for (const flag of ['bind', 'data', 'capacity', 'durability', 'maxclients', 'protected-mode', 'log-level', 'config', 'health', 'version', 'help']) {
+    for (const flag of ['bind', 'data', 'capacity', 'durability', 'maxclients', 'users', 'tls-key', 'unixsocket', 'protected-mode', 'log-level', 'config', 'health', 'version', 'help']) {
       assert.match(stdout, new RegExp(`^ +--${flag}[ ,].*\\S`, 'm'))
     }
     assert.deepStrictEqual(tstd(['-v']), { status: 0, stdout: `tstd ${require('../package.json').version}\n`, stderr: '' })
@@ -128,5 +128,55 @@ describe('tstd', () => {
   it('listens off loopback when protected mode is off', async () => {
     const server = await begin(['--data', path.join(folder(), 'data'), '--bind', '0.0.0.0:0', '--protected-mode', 'no'])
     assert.strictEqual(await ask(server.port, ['PING']), '+PONG\r\n')
+  })
+
+  it('asks for the password that a file holds, also over TLS and a unix socket', async () => {
+    const dir = folder()
+    const [password, users, socket] = ['password', 'users.toon', 'socket'].map(name => path.join(dir, name))
+    fs.writeFileSync(password, 'secret\nsecond line\n')
+    const hash = spawnSync(process.execPath, [script, '--hash-password'], { encoding: 'utf8', input: 'of ada\n' }).stdout.trim()
+    fs.writeFileSync(users, `users[1]{name,role,hash}:\n  ada,read-only,${hash}\n`)
+    const cert = name => path.join(__dirname, 'tls', name)
+    const bind = ['--tls-cert', cert('cert.pem'), '--tls-key', cert('key.pem'), '--unixsocket', socket]
+    const server = await begin(['--data', path.join(dir, 'data'), '--bind', '127.0.0.1:0', ...bind, '--password-file', password, '--users', users])
+    assert.match(server.text(), new RegExp(`ready for connections at unix://${socket}\\n[^\\n]* at rediss://127.0.0.1:\\d+ \\(log in first\\)`))
+    const client = net.connect(socket)
+    client.write('PING\r\nAUTH secret\r\nAUTH ada wrong\r\nSET a 1\r\nAUTH ada "of ada"\r\nSET a 1\r\n')
+    let text = ''
+    while (text.split('\n').length <= 6) text += (await once(client, 'data'))[0]
+    client.destroy()
+    assert.match(text, /^-NOAUTH.*\r\n\+OK\r\n-WRONGPASS.*\r\n\+OK\r\n\+OK\r\n-NOPERM.*\r\n$/)
+    const health = [['--bind', `127.0.0.1:${server.port}`, ...bind], ['--bind', 'none', '--unixsocket', socket]]
+    for (const args of health) assert.deepStrictEqual(tstd(['--health', ...args]), { status: 0, stdout: 'a server answers\n', stderr: '' })
+    server.child.kill()
+    await server.child.ended
+    assert.match(server.text(), /warning connection 1 from \S+: a login was refused/)
+    assert.doesNotMatch(server.text(), /secret|wrong|of ada/)
+    assert.strictEqual(fs.existsSync(socket), false)
+  })
+
+  it('ends on SHUTDOWN', async () => {
+    const server = await begin(['--data', path.join(folder(), 'data'), '--bind', '127.0.0.1:0'])
+    const socket = net.connect(server.port, '127.0.0.1')
+    socket.write('SET a 1\r\nSHUTDOWN\r\n')
+    assert.strictEqual(String((await once(socket, 'data'))[0]), '+OK\r\n')
+    assert.deepStrictEqual(await server.child.ended, [0, null])
+  })
+
+  it('refuses secrets that are not as they should be, without showing them', () => {
+    const dir = folder()
+    const file = (name, text) => { fs.writeFileSync(path.join(dir, name), text); return path.join(dir, name) }
+    const cases = [
+      [['--password', ''], /--password must not be empty/], [['--password-file', file('a', '\n')], /must not be empty/], [['--users', file('b', 'x: 1')], /a table users/],
+      [['--users', file('c', 'users[1]{name,role,password}:\n  a,admin,secret\n')], /hashes, not passwords/], [['--users', file('d', 'users[1]{name,role,hash}:\n  a,admin,secret\n')], /--hash-password/],
+      [['--password', 'secret', '--password-file', file('e', 'secret')], /two ways/], [['--tls-cert', file('f', 'secret')], /belong together/], [['--bind', 'none'], /needs a --unixsocket/],
+      [['--tls-cert', file('g', 'secret'), '--tls-key', file('h', 'secret')], /tls/]
+    ]
+    for (const [args, message] of cases) {
+      const { status, stderr } = tstd(['--data', path.join(dir, 'data'), ...args])
+      assert.match(stderr, message, args.join(' '))
+      assert.strictEqual(status, 2, stderr)
+      assert.doesNotMatch(stderr, /secret/)
+    }
   })
 })

@@ -6,7 +6,7 @@
 
 namespace toonstore {
 
-/* setup({ makeError, collect, onArena, onReads, onChunk }) -> the memory of `Shared` as an ArrayBuffer */
+/* setup({ makeError, collect, onArena, onReads, onChunk, onServer }) -> the memory of `Shared` as an ArrayBuffer */
 napi_value js_setup(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Napi::Object given(env, c[0]);
@@ -20,6 +20,7 @@ napi_value js_setup(napi_env env, napi_callback_info info) {
   c.e->on_arena = keep("onArena");
   c.e->on_reads = keep("onReads");
   c.e->on_chunk = keep("onChunk");
+  c.e->on_server = keep("onServer");
   return env_function(c.e, c.e->shared_ref);
 }
 

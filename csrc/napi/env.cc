@@ -19,10 +19,14 @@ void deliver(napi_env env, napi_value, void *context, void *) {
   Env *e = static_cast<Env *>(context);
   if (!env) return; /* the environment is ending; its cleanup hook frees what is left */
   Arena *list;
+  ServerEvent *events;
   {
     std::lock_guard<std::mutex> lock(e->mailbox->mutex);
     list = e->mailbox->done;
+    events = e->mailbox->events;
     e->mailbox->done = nullptr;
+    e->mailbox->events = nullptr;
+    e->mailbox->events_waiting = 0;
     e->mailbox->notified = false;
   }
   Arena *ordered = nullptr;
@@ -37,6 +41,7 @@ void deliver(napi_env env, napi_value, void *context, void *) {
     ordered = arena->next;
     arena_deliver(e, arena);
   }
+  server_events_deliver(e, events);
 }
 
 /* The environment ends: no JavaScript runs any more, and all jobs of this environment have ended. */
@@ -53,6 +58,8 @@ void cleanup(void *data) {
     e->mailbox->open = false;
     list = e->mailbox->done;
     e->mailbox->done = nullptr;
+    server_events_free(e->mailbox->events);
+    e->mailbox->events = nullptr;
   }
   while (list) {
     Arena *next = list->next;

@@ -36,6 +36,7 @@ struct Store;
 struct Arena;
 struct Cursor;
 struct Snapshot;
+struct ServerEvent;
 
 /* How JavaScript has to finish a value. lib/values.js has the same list. */
 enum Kind : uint8_t {
@@ -121,8 +122,10 @@ struct Mailbox {
   std::mutex mutex;
   std::condition_variable emptied;
   napi_threadsafe_function notify = nullptr;
-  Arena *done = nullptr;  /* a list, newest first */
-  uint32_t in_flight = 0; /* submitted, not done */
+  Arena *done = nullptr;         /* a list, newest first */
+  uint32_t in_flight = 0;        /* submitted, not done */
+  ServerEvent *events = nullptr; /* a list, newest first */
+  uint32_t events_waiting = 0;
   bool notified = false, open = true;
 };
 
@@ -151,6 +154,7 @@ struct Server {
   Store *store;
   resp_server *server;
   int32_t handle;
+  std::shared_ptr<Mailbox> mailbox;
 };
 
 /* Writes being collected, or on their way. */
@@ -169,7 +173,8 @@ struct Env {
   uint32_t forks; /* of the process when the Env was made */
   Shared *shared;
   napi_ref shared_ref = nullptr, slab_ref = nullptr;
-  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr, on_chunk = nullptr;
+  napi_ref make_error = nullptr, collect = nullptr, on_arena = nullptr, on_reads = nullptr, on_chunk = nullptr,
+           on_server = nullptr;
   uint8_t *slab = nullptr;
   size_t slab_size = 0, slab_used = 0;
   Table<Store> stores;
@@ -241,6 +246,9 @@ void cursor_close(Env *e, Cursor *cursor);
 
 /* Stop every server, when the environment ends. */
 void servers_stop(Env *e);
+/* Hand what servers have told to JavaScript, or drop it; frees the list. */
+void server_events_deliver(Env *e, ServerEvent *list);
+void server_events_free(ServerEvent *list);
 
 void snapshot_release(Snapshot *snapshot);
 /* Take the handle away. */

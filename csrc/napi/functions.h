@@ -38,6 +38,8 @@
   /* server.cc */              \
   X(serverStart)               \
   X(serverPort)                \
+  X(serverAnswer)              \
+  X(serverAdopt)               \
   X(serverStop)                \
   /* write.cc */               \
   X(arenaNew)                  \

@@ -1,13 +1,29 @@
-/* Servers of the Redis protocol over a store of this environment. Each holds its store until it has stopped. */
+/* Servers of the Redis protocol over a store of this environment. Each holds its store until it has stopped. What a server
+ * tells (logins to be checked, lines for the log) goes through the environment's mailbox. */
 #include "convert.h"
 #include "functions.h"
 
+#include <fcntl.h>
 #include <napi.h>
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace toonstore {
 
+/* Something a server has told, on its way to JavaScript. */
+struct ServerEvent {
+  int32_t handle;
+  resp_event_kind kind;
+  resp_level level;
+  uint64_t conn;
+  std::string first, second; /* user and password, or the text */
+  ServerEvent *next;
+};
+
 namespace {
+
+enum { NOTICES_MAX = 1000 }; /* lines that may wait for a busy JavaScript thread; more are lost, logins are not */
 
 struct Stop : Job {
   Stop(Env *env, Server *s) : Job(env), server(s) {}
@@ -23,7 +39,78 @@ struct Stop : Job {
   napi_deferred deferred = nullptr;
 };
 
+std::string string_of(toon_slice s) { return s.len ? std::string(reinterpret_cast<const char *>(s.ptr), s.len) : ""; }
+
+/* On the server's thread. */
+void on_event(void *ctx, const resp_event *event) {
+  Server *server = static_cast<Server *>(ctx);
+  Mailbox &mailbox = *server->mailbox;
+  bool notice = event->kind == RESP_EVENT_NOTICE;
+  ServerEvent *copy = new (std::nothrow) ServerEvent{server->handle,
+                                                     event->kind,
+                                                     event->level,
+                                                     event->conn,
+                                                     string_of(notice ? event->text : event->user),
+                                                     string_of(event->password),
+                                                     nullptr};
+  if (!copy) return;
+  std::lock_guard<std::mutex> lock(mailbox.mutex);
+  if (!mailbox.open || (notice && mailbox.events_waiting >= NOTICES_MAX)) {
+    delete copy;
+    return;
+  }
+  copy->next = mailbox.events;
+  mailbox.events = copy;
+  mailbox.events_waiting++;
+  if (mailbox.notified) return;
+  mailbox.notified = true;
+  napi_call_threadsafe_function(mailbox.notify, nullptr, napi_tsfn_nonblocking);
+}
+
+Server *server_of(Env *e, napi_value handle) {
+  int32_t number = 0;
+  napi_get_value_int32(e->env, handle, &number);
+  Server *server = e->servers.get(number);
+  if (!server || env_forked(e)) {
+    fail(e, TOON_ECLOSED, "the server is closed");
+    return nullptr;
+  }
+  return server;
+}
+
 } // namespace
+
+void server_events_free(ServerEvent *list) {
+  while (list) {
+    ServerEvent *next = list->next;
+    delete list;
+    list = next;
+  }
+}
+
+void server_events_deliver(Env *e, ServerEvent *list) {
+  ServerEvent *ordered = nullptr;
+  while (list) {
+    ServerEvent *next = list->next;
+    list->next = ordered;
+    ordered = list;
+    list = next;
+  }
+  while (ordered) {
+    std::unique_ptr<ServerEvent> event(ordered);
+    ordered = event->next;
+    napi_env env = e->env;
+    Napi::HandleScope scope(env);
+    bool notice = event->kind == RESP_EVENT_NOTICE;
+    napi_value first = notice ? Napi::Value(Napi::String::New(env, event->first))
+                              : Napi::Value(Napi::Buffer<char>::Copy(env, event->first.data(), event->first.size()));
+    napi_value args[] = {make_number(e, event->handle), make_number(e, event->kind),
+                         make_number(e, static_cast<double>(event->conn)), first,
+                         notice ? make_number(e, event->level)
+                                : Napi::Buffer<char>::Copy(env, event->second.data(), event->second.size())};
+    env_call(e, e->on_server, 5, args);
+  }
+}
 
 void servers_stop(Env *e) {
   e->servers.each([&](Server *server) {
@@ -34,16 +121,35 @@ void servers_stop(Env *e) {
   });
 }
 
-/* serverStart(store, host, port, maxClients) -> server */
+/* serverStart(store, { host, port, path, maxClients, timeout, keepalive, outputMax, pushMax, level, auth }) -> server */
 napi_value js_serverStart(napi_env env, napi_callback_info info) {
-  Call<4> c(env, info);
+  Call<2> c(env, info);
   Store *store = store_of(c.e, c[0]);
   if (!store) return nullptr;
-  std::string host = Napi::Value(env, c[1]).As<Napi::String>().Utf8Value();
-  resp_options options = {host.c_str(), (uint16_t)c.integer(2), (uint32_t)c.integer(3)};
+  Napi::Object given(env, c[1]);
+  auto number = [&](const char *name) { return given.Get(name).As<Napi::Number>().DoubleValue(); };
+  auto text = [&](const char *name) {
+    Napi::Value value = given.Get(name);
+    return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+  };
+  std::string host = text("host"), path = text("path");
+  resp_options options = {};
+  options.host = host.empty() ? nullptr : host.c_str();
+  options.port = static_cast<uint16_t>(number("port"));
+  options.path = path.empty() ? nullptr : path.c_str();
+  options.max_clients = static_cast<uint32_t>(number("maxClients"));
+  options.timeout = static_cast<uint32_t>(number("timeout"));
+  options.keepalive = static_cast<uint32_t>(number("keepalive"));
+  options.output_max = static_cast<uint64_t>(number("outputMax"));
+  options.push_max = static_cast<uint64_t>(number("pushMax"));
+  options.level = static_cast<resp_level>(static_cast<int>(number("level")));
+  options.auth = given.Get("auth").ToBoolean();
   std::unique_ptr<Server> server(new (std::nothrow) Server());
   toon_error err;
   if (!server || !(server->handle = c.e->servers.add(server.get()))) return fail(c.e, TOON_ENOMEM, nullptr);
+  server->mailbox = c.e->mailbox;
+  options.on_event = on_event;
+  options.ctx = server.get();
   if (resp_server_start(store->db, &options, &server->server, &err) != TOON_OK) {
     c.e->servers.remove(server->handle);
     return fail(c.e, &err);
@@ -56,16 +162,47 @@ napi_value js_serverStart(napi_env env, napi_callback_info info) {
 /* serverPort(server) -> number */
 napi_value js_serverPort(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Server *server = c.e->servers.get(c.integer(0));
-  return server ? make_number(c.e, resp_server_port(server->server)) : fail(c.e, TOON_ECLOSED, "the server is closed");
+  Server *server = server_of(c.e, c[0]);
+  return server ? make_number(c.e, resp_server_port(server->server)) : nullptr;
+}
+
+/* serverAnswer(server, connection, role): what was asked by an event; 0 refuses */
+napi_value js_serverAnswer(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Server *server = c.e->servers.get(c.integer(0)); /* one that is closed needs no answer */
+  if (server)
+    resp_server_answer(server->server, static_cast<uint64_t>(c.number(1)), static_cast<resp_role>(c.integer(2)));
+  return nullptr;
+}
+
+/* serverAdopt(server, address) -> the file descriptor of our end of a new connection */
+napi_value js_serverAdopt(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Server *server = server_of(c.e, c[0]);
+  if (!server) return nullptr;
+  std::string address = Napi::Value(env, c[1]).As<Napi::String>().Utf8Value();
+  int ends[2];
+  toon_error err;
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) {
+    toon_fail(&err, TOON_EIO, "cannot make a pair of sockets");
+    err.os_errno = errno;
+    err.syscall = "socketpair";
+    return fail(c.e, &err);
+  }
+  for (int fd : ends) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (resp_server_adopt(server->server, ends[0], address.c_str(), &err) != TOON_OK) {
+    close(ends[1]);
+    return fail(c.e, &err);
+  }
+  return make_number(c.e, ends[1]);
 }
 
 /* serverStop(server) -> promise */
 napi_value js_serverStop(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Server *server = c.e->servers.get(c.integer(0));
+  Server *server = server_of(c.e, c[0]);
   napi_value promise = nullptr;
-  if (!server) return fail(c.e, TOON_ECLOSED, "the server is closed");
+  if (!server) return nullptr;
   Stop *job = new (std::nothrow) Stop(c.e, server);
   if (!job) return fail(c.e, TOON_ENOMEM, nullptr);
   if (napi_create_promise(env, &job->deferred, &promise) != napi_ok) {

@@ -1,5 +1,5 @@
-/* What connections and the server are made of: for connection.c and for the commands that are about them (CLIENT, INFO…).
- * Everything here belongs to the loop's thread. */
+/* What connections and the server are made of: for connection.c, turn.c and server.c, and for the commands that are about
+ * them (CLIENT, INFO…). Everything here belongs to the loop's thread, unless it says otherwise. */
 #ifndef TOON_RESP_CONNECTION_H
 #define TOON_RESP_CONNECTION_H
 
@@ -8,6 +8,12 @@
 
 #include <uv.h>
 
+enum {
+  CONN_ADDRESS_MAX = 128, /* of the text of an address */
+  CONN_USER_MAX = 128,    /* bytes of a user's name */
+  SPARES = 64             /* buffers kept for connections that need one for a moment */
+};
+
 /* How a reply comes about when its members have their results. */
 typedef enum reply_kind { REPLY_OK, REPLY_IF, REPLY_SUM, REPLY_BYTES } reply_kind;
 
@@ -15,6 +21,7 @@ typedef struct waiting {
   resp_conn *conn; /* NULL once it is gone */
   size_t first, count;
   reply_kind kind;
+  bool mute;               /* CLIENT REPLY: do not send it */
   size_t offset, len;      /* of REPLY_BYTES, in the turn's `bytes` */
   toon_snapshot *snapshot; /* of REPLY_BYTES */
 } waiting;
@@ -27,47 +34,144 @@ typedef struct turn {
   toon_buf bytes;
 } turn;
 
+/* Something from another thread for the loop's. */
+typedef struct message {
+  struct message *next;
+  enum { MESSAGE_ANSWER, MESSAGE_ADOPT } kind;
+  uint64_t conn;
+  int value; /* the answer, or the socket */
+  char address[CONN_ADDRESS_MAX];
+} message;
+
+/* Work that takes long and is asked for by a command: done one after the other on a thread of its own. */
+typedef enum upkeep_kind { UPKEEP_CHECKPOINT, UPKEEP_COMPACT, UPKEEP_KINDS } upkeep_kind;
+
+typedef struct server_counters {
+  uint64_t connections, rejected, commands, in_bytes, out_bytes, errors;
+} server_counters;
+
 struct resp_server {
   toon_db *db;
+  resp_options options; /* its strings are of the caller and not to be used after the start */
+  char *path;
   uv_loop_t loop;
-  uv_tcp_t listener;
+  uv_tcp_t tcp;
+  uv_pipe_t pipe;
   uv_async_t wake;
   uv_check_t after_poll;
-  uv_thread_t loop_thread, lead_thread;
-  uv_sem_t lead;
-  uv_mutex_t mutex; /* over done, lead_wanted, stopping */
+  uv_timer_t clock;
+  uv_thread_t loop_thread, lead_thread, upkeep_thread;
+  uv_sem_t lead, upkeep;
+  uv_mutex_t mutex; /* over the next three lines */
   bool done, lead_end, stopping;
+  message *inbox, **inbox_end;
+  bool upkeep_wanted[UPKEEP_KINDS], upkeep_running[UPKEEP_KINDS], upkeep_end;
+  uint64_t upkeep_waiter[UPKEEP_KINDS]; /* the connection that waits for it; 0: none. Also under the mutex */
+  int64_t last_save;                    /* seconds since 1970. Also under the mutex */
+  bool last_save_failed;                /* also under the mutex */
   bool closing, in_flight, submit_soon;
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
-  resp_conn *conns;
-  uint32_t conn_count, max_clients;
-  uint64_t last_id;
+  resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */
+  uint32_t conn_count, monitors;
+  uint64_t last_id, started; /* `started`: ms of the loop's clock */
   uint16_t port;
+  server_counters counters;
+  uint64_t commands_before, commands_per_second; /* at the last tick of the clock */
+  toon_buf spare_in, spares[SPARES];
+  size_t spare_count;
 };
 
+/* An answer that a command waits for and that comes from outside the loop. */
+typedef enum conn_asking { ASK_NOTHING, ASK_WAITING, ASK_ANSWERED } conn_asking;
+
 struct resp_conn {
-  uv_tcp_t tcp;
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  } io;
   uv_write_t write;
   resp_server *server;
   resp_conn *next, **link;
+  resp_conn *next_pushed;
   uint64_t id;
   int version;
+  resp_role role;
+  conn_asking asking;
+  int answer;
   toon_buf in; /* input not yet handled; from `taken` on */
   size_t taken;
   toon_buf out;    /* replies gathered */
   toon_buf flying; /* on their way */
-  toon_buf name;
+  toon_buf name, library, library_version;
+  char user[CONN_USER_MAX], address[CONN_ADDRESS_MAX];
+  uint64_t born, active;  /* ms of the loop's clock */
+  uint64_t swelling;      /* since when its unread pushes are more than a quarter of what is allowed; 0: they are not */
+  const command *command; /* the last */
   resp_parser parser;
   uint32_t pending; /* replies that wait for a commit */
-  bool reading, refused, closing, close_after, changing;
+  bool reading, refused, closing, close_after, changing, is_pushed, monitor, no_evict, no_touch;
+  bool mute, mute_next, mute_this; /* CLIENT REPLY OFF, SKIP, and what they mean for this command */
+  bool again;                      /* the command was run before, and met a conflict */
 };
+
+/* ---- connection.c ---- */
 
 /* Replies that this connection has not taken yet, in bytes: what output-buffer limits look at. */
 static inline size_t conn_out_bytes(const resp_conn *conn) { return conn->out.len + conn->flying.len; }
+/* Take a connection of a listener, or a socket of which the server has become the owner (listener NULL). */
+void conn_accept(resp_server *server, uv_stream_t *listener, int fd, const char *address);
 /* Close it now; it is freed by the loop later. */
 void conn_close(resp_conn *conn);
 /* Send what was gathered, unless something is on its way. */
 void conn_flush(resp_conn *conn);
+/* Handle what has come in, until the input ends or a command has to wait; send what that gave. */
+void conn_work(resp_conn *conn);
+/* Give conn->out memory from the spares, if it has none. */
+void conn_lend(resp_conn *conn);
+/* Something was appended to conn->out that is no reply: it is sent at the end of the turn. Closes a connection that does not
+ * read what it has asked for. */
+void conn_push(resp_conn *conn);
+/* Send what was pushed. */
+void conns_flush_pushed(resp_server *server);
+/* The limits that time brings about: idle connections, pushes that are not read. */
+void conns_check(resp_server *server);
+/* The connection of an id, or NULL. */
+resp_conn *conn_find(resp_server *server, uint64_t id);
+/* An answer for the command that waits on that connection. */
+void conn_answer(resp_server *server, uint64_t id, int answer);
+/* Begin to wait for an answer: the command runs again when it is there, and finds it by conn_answered. */
+static inline void conn_ask(resp_conn *conn) { conn->asking = ASK_WAITING; }
+static inline bool conn_answered(resp_conn *conn, int *answer) {
+  if (conn->asking != ASK_ANSWERED) return false;
+  conn->asking = ASK_NOTHING;
+  *answer = conn->answer;
+  return true;
+}
+/* Show a command to those who monitor. */
+void conn_show(const command_call *call);
+
+/* ---- turn.c ---- */
+
+/* Give back what a change that came to nothing has taken. */
+void turn_change_end(command_call *call);
+/* Send the batch on its way, if there is one and none is. */
+void turn_submit(resp_server *server);
+/* The batch in flight is done: its replies. */
+void turn_done(resp_server *server);
+/* Thread that leads commits; its argument is the server. */
+void turn_lead(void *server);
+
+/* ---- server.c ---- */
+
+/* A line for the log. */
+void server_notice(resp_server *server, resp_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void server_event(resp_server *server, const resp_event *event);
+/* Queue a message for the loop's thread. Any thread. */
+toon_status server_post(resp_server *server, const message *m);
+/* Have upkeep done; conn (0: nobody) is answered with its status. False if the same is under way or waiting already. */
+bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn);
 
 #endif

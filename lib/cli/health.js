@@ -2,6 +2,7 @@
 // tstd --health: does a server of the Redis protocol answer there?
 
 const net = require('node:net')
+const tls = require('node:tls')
 
 const PATIENCE = 5000 // ms
 const ANYWHERE = { '0.0.0.0': '127.0.0.1', '::': '::1' }
@@ -9,12 +10,16 @@ const ANYWHERE = { '0.0.0.0': '127.0.0.1', '::': '::1' }
 /**
  * Ask a server for a sign of life. That it wants a password is one.
  *
- * @param {{ host: string, port: number }} bind - where it was told to listen
+ * @param {{ host?: string, port?: number, path?: string, tls: boolean }} bind - where it was told to listen
  * @returns {Promise<string | undefined>} undefined if it answers, else what is wrong
  */
-function checkHealth ({ host, port }) {
+function checkHealth ({ host, port, path, tls: secure }) {
   return new Promise(resolve => {
-    const socket = net.connect({ host: ANYWHERE[host] ?? host, port })
+    const address = path === undefined ? { host: ANYWHERE[host] ?? host, port } : { path }
+    // Whose certificate it is does not matter to whether it is alive.
+    const socket = secure && path === undefined
+      ? tls.connect({ ...address, rejectUnauthorized: false })
+      : net.connect(address)
     let text = ''
     const end = wrong => {
       socket.destroy()

@@ -37,6 +37,7 @@ function choice (...choices) {
 
 // HOST:PORT, HOST or :PORT; an IPv6 address stands in brackets where a port follows.
 function address (text) {
+  if (text === 'none') return {}
   const [, bracketed, plain, port = '6379'] = net.isIPv6(text) ? [text, text] : /^(?:\[(.*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text) ?? []
   const name = bracketed ?? (plain || '127.0.0.1')
   const host = name === 'localhost' ? '127.0.0.1' : name
@@ -57,10 +58,26 @@ function nonEmpty (text) {
   return text
 }
 
+function contents (file) {
+  return fs.readFileSync(file)
+}
+
+function firstLine (file) {
+  return nonEmpty(fs.readFileSync(file, 'utf8').split(/\r?\n/, 1)[0])
+}
+
+function usersFile (file) {
+  const { users } = decode(fs.readFileSync(file, 'utf8')) ?? {}
+  if (!Array.isArray(users)) throw new Error('takes a file with a table users[N]{name,role,hash}')
+  if (users.some(user => user?.password !== undefined)) throw new Error('takes a file with hashes, not passwords: see --hash-password')
+  return users
+}
+
 // name: how a value is shown in the help, its default as it would be given, how it is read, what it is for. `once`: only on
 // the command line.
 const FLAGS = {
-  bind: { value: 'HOST:PORT', default: '127.0.0.1:6379', read: address, help: 'where to listen; port 0: one that is free' },
+  bind: { value: 'HOST:PORT', default: '127.0.0.1:6379', read: address, help: 'where to listen; port 0: one that is free; none: not by TCP' },
+  unixsocket: { value: 'FILE', read: nonEmpty, help: 'listen on a unix socket too, for this user only' },
   data: { value: 'DIR', default: './data', read: nonEmpty, help: 'the directory of the store; made if it is not there' },
   capacity: { value: 'ROWS', default: '10000', read: whole(0, 2 ** 32 - 1), help: 'rows of the cache that JavaScript of this process reads through' },
   durability: {
@@ -70,7 +87,15 @@ const FLAGS = {
   'sync-interval': { value: 'MS', default: '1000', read: whole(1, 3600000), help: 'for durability interval' },
   'max-value-size': { value: 'BYTES', default: '1m', read: bytes, help: 'of one value, as stored' },
   'max-db-size': { value: 'BYTES', default: '1g', read: bytes, help: 'of all that is alive in the store' },
+  password: { value: 'TEXT', secret: true, read: nonEmpty, help: 'of the user default, who may do everything; better kept in a file:' },
+  'password-file': { value: 'FILE', read: firstLine, help: 'whose first line is that password' },
+  users: { value: 'FILE', read: usersFile, help: ['who may do what: a TOON file such as', 'users[2]{name,role,hash}:', '  ada,admin,scrypt$14$8$1$…', '  bob,read-only,scrypt$14$8$1$…', 'with roles read-only, read-write and admin'] },
+  'hash-password': { once: true, help: 'read a password from the standard input and print its hash' },
+  'tls-cert': { value: 'FILE', read: contents, help: 'serve TLS alone, with this certificate (PEM)' },
+  'tls-key': { value: 'FILE', read: contents, help: 'and its key' },
   maxclients: { value: 'N', default: '10000', read: whole(1, 1000000), help: 'who comes later is refused' },
+  timeout: { value: 'SECONDS', default: '0', read: whole(0, 100000000), help: 'close connections that are silent for so long; 0: never' },
+  'tcp-keepalive': { value: 'SECONDS', default: '300', read: whole(0, 86400), help: 'between signs of life that TCP asks for; 0: none' },
   'protected-mode': { value: 'yes|no', default: 'yes', read: yesNo, help: 'refuse to listen off loopback without a password' },
   'log-level': { value: 'LEVEL', default: 'info', read: choice('debug', 'info', 'warning', 'error'), help: 'what is written to the standard output' },
   config: { value: 'FILE', read: nonEmpty, help: 'read settings from a TOON file, a line for each: durability: interval' },
@@ -139,7 +164,7 @@ function readConfig (file) {
  */
 function readSettings (args, env) {
   const given = readArguments(args)
-  if (given.help || given.version) return given
+  if (given.help || given.version || given['hash-password']) return given
   const file = given.config ?? env[variable('config')]
   const config = file === undefined ? {} : readConfig(file)
   const settings = {}
@@ -159,6 +184,9 @@ function readSettings (args, env) {
       throw new UsageError(`${source} ${err.message}${flag.secret ? '' : ` (got '${text}')`}`)
     }
   }
+  if (settings.password !== undefined && settings['password-file'] !== undefined) throw new UsageError('--password and --password-file are two ways to say the same')
+  if ((settings['tls-cert'] === undefined) !== (settings['tls-key'] === undefined)) throw new UsageError('--tls-cert and --tls-key belong together')
+  if (settings.bind.host === undefined && settings.unixsocket === undefined) throw new UsageError('--bind none needs a --unixsocket')
   return settings
 }
 

@@ -24,13 +24,28 @@ function explain (err) {
   return `${err.message}${err.code === undefined || err.message.includes(err.code) ? '' : ` (${err.code})`}`
 }
 
+// The standard input up to its first line's end.
+async function readPassword () {
+  if (process.stdin.isTTY) process.stderr.write('password (it is shown): ')
+  let text = ''
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += chunk
+    if (text.includes('\n')) break
+  }
+  const [line] = text.split(/\r?\n/, 1)
+  if (line === '') throw new UsageError('--hash-password reads a password from the standard input, and there was none')
+  return line
+}
+
 // Resolves when the server has ended, as a signal asked it to.
 async function serve (settings) {
   const { ToonCache } = require('..')
   const { isLoopback } = require('../server')
-  if (settings['protected-mode'] && !isLoopback(settings.bind.host)) {
-    throw new UsageError(`${settings.bind.host} can be reached from other machines, and there is no password: ` +
-      'bind a loopback address, or say --protected-mode no')
+  const secrets = settings.password ?? settings['password-file'] ?? settings.users
+  const { host } = settings.bind
+  if (settings['protected-mode'] && secrets === undefined && host !== undefined && !isLoopback(host)) {
+    throw new UsageError(`${host} can be reached from other machines, and there is no password: ` +
+      'bind a loopback address, set a password, or say --protected-mode no')
   }
   const log = logger(settings['log-level'])
   const db = await ToonCache.open(settings.data, settings.capacity, {
@@ -43,18 +58,32 @@ async function serve (settings) {
   db.on('warning', err => log('warning', explain(err)))
   let server
   try {
-    server = await db.listen({ ...settings.bind, maxClients: settings.maxclients, protectedMode: settings['protected-mode'] })
+    server = await db.listen({
+      ...settings.bind,
+      path: settings.unixsocket,
+      maxClients: settings.maxclients,
+      protectedMode: settings['protected-mode'],
+      password: settings.password ?? settings['password-file'],
+      users: settings.users,
+      tls: settings['tls-cert'] && { cert: settings['tls-cert'], key: settings['tls-key'] },
+      idleTimeout: settings.timeout * 1000,
+      keepAlive: settings['tcp-keepalive'] * 1000,
+      logLevel: settings['log-level'] === 'error' ? 'warning' : settings['log-level']
+    })
   } catch (err) {
     await db.close()
-    throw err
+    throw err.code === 'TOON_EINVAL' ? new UsageError(err.message) : err
   }
+  server.on('notice', log)
   log('info', `tstd ${version()}, process ${process.pid}, Node.js ${process.version}`)
   log('info', `the store in ${db.path} has ${db.size} keys; durability ${settings.durability}`)
-  log('info', `ready for connections at ${server.url}`)
+  if (settings.unixsocket !== undefined && host !== undefined) log('info', `ready for connections at unix://${settings.unixsocket}`)
+  log('info', `ready for connections at ${server.url}${secrets === undefined ? '' : ' (log in first)'}`)
 
   const reason = await new Promise(resolve => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
+    server.once('shutdown', () => resolve('SHUTDOWN'))
   })
   log('info', `${reason}: finishing`)
   await server.close()
@@ -66,8 +95,9 @@ async function main () {
   const settings = readSettings(process.argv.slice(2), process.env)
   if (settings.help) return console.log(help())
   if (settings.version) return console.log(`tstd ${version()}`)
+  if (settings['hash-password']) return console.log(await require('../users').hashPassword(await readPassword()))
   if (settings.health) {
-    const wrong = await checkHealth(settings.bind)
+    const wrong = await checkHealth({ ...settings.bind, path: settings.bind.host ? undefined : settings.unixsocket, tls: settings['tls-cert'] !== undefined })
     console.log(wrong === undefined ? 'a server answers' : `no server: ${wrong}`)
     process.exitCode = wrong === undefined ? 0 : 1
     return

@@ -1,0 +1,319 @@
+/* The server: its start and end, its listeners and threads, what other threads tell it, and upkeep. */
+#include "resp/connection.h"
+
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 511, CLOCK_MS = 1000 };
+
+/* ---- what the outside is told ---- */
+
+void server_event(resp_server *server, const resp_event *event) {
+  if (server->options.on_event) server->options.on_event(server->options.ctx, event);
+}
+
+void server_notice(resp_server *server, resp_level level, const char *fmt, ...) {
+  char text[512];
+  va_list args;
+  if (level < server->options.level) return;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  server_event(server,
+               &(resp_event){.kind = RESP_EVENT_NOTICE, .text = toon_slice_of(text, strlen(text)), .level = level});
+}
+
+/* ---- what the outside tells ---- */
+
+toon_status server_post(resp_server *server, const message *m) {
+  message *copy = (message *)toon_malloc(sizeof *copy);
+  if (!copy) return TOON_ENOMEM;
+  *copy = *m;
+  copy->next = NULL;
+  uv_mutex_lock(&server->mutex);
+  *server->inbox_end = copy;
+  server->inbox_end = &copy->next;
+  uv_mutex_unlock(&server->mutex);
+  uv_async_send(&server->wake);
+  return TOON_OK;
+}
+
+void resp_server_answer(resp_server *server, uint64_t conn, resp_role role) {
+  /* Without memory the connection goes on waiting, and its client gives up. */
+  (void)server_post(server, &(message){.kind = MESSAGE_ANSWER, .conn = conn, .value = (int)role});
+}
+
+toon_status resp_server_adopt(resp_server *server, int fd, const char *address, toon_error *err) {
+  message m = {.kind = MESSAGE_ADOPT, .value = fd};
+  snprintf(m.address, sizeof m.address, "%s", address);
+  if (server_post(server, &m) == TOON_OK) return TOON_OK;
+  close(fd);
+  return toon_fail(err, TOON_ENOMEM, NULL);
+}
+
+/* ---- upkeep ---- */
+
+/* Compaction ends early with the server. */
+static bool goes_on(void *ctx, double done) {
+  resp_server *server = (resp_server *)ctx;
+  (void)done;
+  uv_mutex_lock(&server->mutex);
+  bool end = server->upkeep_end;
+  uv_mutex_unlock(&server->mutex);
+  return !end;
+}
+
+static void upkeep_main(void *ctx) {
+  resp_server *server = (resp_server *)ctx;
+  for (;;) {
+    uv_sem_wait(&server->upkeep);
+    upkeep_kind kind = UPKEEP_CHECKPOINT;
+    uv_mutex_lock(&server->mutex);
+    bool end = server->upkeep_end;
+    while (kind < UPKEEP_KINDS && !server->upkeep_wanted[kind]) kind++;
+    if (kind < UPKEEP_KINDS) {
+      server->upkeep_wanted[kind] = false;
+      server->upkeep_running[kind] = true;
+    }
+    uv_mutex_unlock(&server->mutex);
+    if (end) return;
+    if (kind == UPKEEP_KINDS) continue;
+    toon_error err;
+    toon_status status =
+        kind == UPKEEP_CHECKPOINT ? toon_checkpoint(server->db, &err) : toon_compact(server->db, goes_on, server, &err);
+    uv_mutex_lock(&server->mutex);
+    uint64_t waiter = server->upkeep_waiter[kind];
+    server->upkeep_running[kind] = false;
+    server->upkeep_waiter[kind] = 0;
+    if (kind == UPKEEP_CHECKPOINT) {
+      server->last_save_failed = status != TOON_OK;
+      if (status == TOON_OK) server->last_save = toon_now(server->db) / 1000;
+    }
+    uv_mutex_unlock(&server->mutex);
+    if (waiter) (void)server_post(server, &(message){.kind = MESSAGE_ANSWER, .conn = waiter, .value = (int)status});
+  }
+}
+
+bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn) {
+  uv_mutex_lock(&server->mutex);
+  bool free_now = !server->upkeep_wanted[kind] && !server->upkeep_running[kind];
+  if (free_now) {
+    server->upkeep_wanted[kind] = true;
+    server->upkeep_waiter[kind] = conn;
+  }
+  uv_mutex_unlock(&server->mutex);
+  if (free_now) uv_sem_post(&server->upkeep);
+  return free_now;
+}
+
+/* ---- the loop ---- */
+
+static void on_connection(uv_stream_t *listener, int status) {
+  resp_server *server = (resp_server *)listener->data;
+  if (status < 0 || server->closing) return;
+  conn_accept(server, listener, -1, listener->type == UV_TCP ? NULL : server->path);
+}
+
+static void close_handle(uv_handle_t *handle) {
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static void close_all(resp_server *server) {
+  while (server->conns) conn_close(server->conns);
+  close_handle((uv_handle_t *)&server->tcp);
+  close_handle((uv_handle_t *)&server->pipe);
+  close_handle((uv_handle_t *)&server->wake);
+  close_handle((uv_handle_t *)&server->clock);
+  close_handle((uv_handle_t *)&server->after_poll);
+}
+
+static void take_messages(resp_server *server, message *inbox) {
+  while (inbox) {
+    message *m = inbox;
+    inbox = m->next;
+    if (m->kind == MESSAGE_ANSWER)
+      conn_answer(server, m->conn, m->value);
+    else if (server->closing)
+      close(m->value);
+    else
+      conn_accept(server, NULL, m->value, m->address);
+    toon_free(m);
+  }
+}
+
+static void on_wake(uv_async_t *handle) {
+  resp_server *server = (resp_server *)handle->data;
+  uv_mutex_lock(&server->mutex);
+  bool done = server->done, stopping = server->stopping;
+  message *inbox = server->inbox;
+  server->done = false;
+  server->inbox = NULL;
+  server->inbox_end = &server->inbox;
+  uv_mutex_unlock(&server->mutex);
+  if (stopping && !server->closing) {
+    server->closing = true;
+    close_handle((uv_handle_t *)&server->tcp);
+    close_handle((uv_handle_t *)&server->pipe); /* libuv removes the socket's file */
+    for (resp_conn *conn = server->conns; conn; conn = conn->next) uv_read_stop(&conn->io.stream);
+  }
+  take_messages(server, inbox);
+  if (done) turn_done(server);
+  turn_submit(server);
+  if (server->closing && !server->in_flight) close_all(server);
+}
+
+static void on_turn_end(uv_check_t *handle) {
+  resp_server *server = (resp_server *)handle->data;
+  if (server->submit_soon) turn_submit(server);
+  if (server->pushed) conns_flush_pushed(server);
+}
+
+static void on_clock(uv_timer_t *timer) {
+  resp_server *server = (resp_server *)timer->data;
+  server->commands_per_second = (server->counters.commands - server->commands_before) * 1000 / CLOCK_MS;
+  server->commands_before = server->counters.commands;
+  conns_check(server);
+}
+
+static void loop_main(void *ctx) {
+  resp_server *server = (resp_server *)ctx;
+  uv_run(&server->loop, UV_RUN_DEFAULT);
+}
+
+/* ---- start and stop ---- */
+
+static toon_status fail_uv(toon_error *err, int code, const char *call, const char *where) {
+  toon_fail(err, TOON_EIO, "cannot listen on %s: %s", where, uv_strerror(code));
+  if (err) {
+    err->os_errno = -code;
+    err->syscall = call;
+  }
+  return TOON_EIO;
+}
+
+static toon_status listen_tcp(resp_server *server, const resp_options *options, toon_error *err) {
+  struct sockaddr_storage address;
+  int length = sizeof address, code;
+  char where[96];
+  snprintf(where, sizeof where, "%s port %u", options->host, options->port);
+  if (uv_ip4_addr(options->host, options->port, (struct sockaddr_in *)&address) != 0 &&
+      uv_ip6_addr(options->host, options->port, (struct sockaddr_in6 *)&address) != 0)
+    return toon_fail(err, TOON_EINVAL, "'%s' is no IP address", options->host);
+  code = uv_tcp_bind(&server->tcp, (struct sockaddr *)&address, 0);
+  if (code < 0) return fail_uv(err, code, "bind", where);
+  code = uv_listen((uv_stream_t *)&server->tcp, BACKLOG, on_connection);
+  if (code < 0) return fail_uv(err, code, "listen", where);
+  uv_tcp_getsockname(&server->tcp, (struct sockaddr *)&address, &length);
+  server->port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                     : ((struct sockaddr_in *)&address)->sin_port);
+  return TOON_OK;
+}
+
+/* A socket's file that nobody listens on is what a dead server has left: it is removed. Another file is not. */
+static void remove_stale(const char *path) {
+  struct stat facts;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof address.sun_path || lstat(path, &facts) != 0 || !S_ISSOCK(facts.st_mode)) return;
+  memcpy(address.sun_path, path, strlen(path));
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return;
+  bool dead = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno == ECONNREFUSED;
+  close(fd);
+  if (dead) unlink(path);
+}
+
+static toon_status listen_pipe(resp_server *server, const resp_options *options, toon_error *err) {
+  server->path = toon_strdup(options->path);
+  if (!server->path) return toon_fail(err, TOON_ENOMEM, NULL);
+  remove_stale(options->path);
+  int code = uv_pipe_bind(&server->pipe, options->path);
+  if (code < 0) return fail_uv(err, code, "bind", options->path);
+  /* Nobody can connect before listen. */
+  if (chmod(options->path, S_IRUSR | S_IWUSR) < 0)
+    return fail_uv(err, uv_translate_sys_error(errno), "chmod", options->path);
+  code = uv_listen((uv_stream_t *)&server->pipe, BACKLOG, on_connection);
+  return code < 0 ? fail_uv(err, code, "listen", options->path) : TOON_OK;
+}
+
+static void server_free(resp_server *server) {
+  uv_loop_close(&server->loop);
+  take_messages(server, server->inbox);
+  uv_sem_destroy(&server->lead);
+  uv_sem_destroy(&server->upkeep);
+  uv_mutex_destroy(&server->mutex);
+  toon_buf_free(&server->spare_in);
+  while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
+  toon_free(server->path);
+  toon_free(server);
+}
+
+static void end_thread(resp_server *server, bool *flag, uv_sem_t *sem, uv_thread_t *thread) {
+  uv_mutex_lock(&server->mutex);
+  *flag = true;
+  uv_mutex_unlock(&server->mutex);
+  uv_sem_post(sem);
+  uv_thread_join(thread);
+}
+
+toon_status resp_server_start(toon_db *db, const resp_options *options, resp_server **out, toon_error *err) {
+  resp_server *server = (resp_server *)toon_calloc(1, sizeof *server);
+  if (!server) return toon_fail(err, TOON_ENOMEM, NULL);
+  server->db = db;
+  server->options = *options;
+  server->inbox_end = &server->inbox;
+  if (uv_loop_init(&server->loop) < 0) {
+    toon_free(server);
+    return toon_fail(err, TOON_ENOMEM, "cannot make a loop");
+  }
+  uv_tcp_init(&server->loop, &server->tcp);
+  uv_pipe_init(&server->loop, &server->pipe, 0);
+  uv_check_init(&server->loop, &server->after_poll);
+  uv_timer_init(&server->loop, &server->clock);
+  uv_async_init(&server->loop, &server->wake, on_wake);
+  server->tcp.data = server->pipe.data = server->after_poll.data = server->wake.data = server->clock.data = server;
+  uv_check_start(&server->after_poll, on_turn_end);
+  uv_timer_start(&server->clock, on_clock, CLOCK_MS, CLOCK_MS);
+  uv_mutex_init(&server->mutex);
+  uv_sem_init(&server->lead, 0);
+  uv_sem_init(&server->upkeep, 0);
+  server->started = uv_now(&server->loop);
+  server->last_save = toon_now(db) / 1000;
+  toon_status status = options->host ? listen_tcp(server, options, err) : TOON_OK;
+  if (status == TOON_OK && options->path) status = listen_pipe(server, options, err);
+  bool leading = false, keeping = false;
+  if (status == TOON_OK) {
+    leading = uv_thread_create(&server->lead_thread, turn_lead, server) == 0;
+    keeping = uv_thread_create(&server->upkeep_thread, upkeep_main, server) == 0;
+    if (leading && keeping && uv_thread_create(&server->loop_thread, loop_main, server) == 0) {
+      *out = server;
+      return TOON_OK;
+    }
+    status = toon_fail(err, TOON_ENOMEM, "cannot start a thread");
+  }
+  if (leading) end_thread(server, &server->lead_end, &server->lead, &server->lead_thread);
+  if (keeping) end_thread(server, &server->upkeep_end, &server->upkeep, &server->upkeep_thread);
+  close_all(server);
+  uv_run(&server->loop, UV_RUN_DEFAULT);
+  server_free(server);
+  return status;
+}
+
+uint16_t resp_server_port(const resp_server *server) { return server->port; }
+
+void resp_server_stop(resp_server *server) {
+  uv_mutex_lock(&server->mutex);
+  server->stopping = true;
+  uv_mutex_unlock(&server->mutex);
+  uv_async_send(&server->wake);
+  uv_thread_join(&server->loop_thread);
+  end_thread(server, &server->upkeep_end, &server->upkeep, &server->upkeep_thread);
+  end_thread(server, &server->lead_end, &server->lead, &server->lead_thread);
+  server_free(server);
+}
