@@ -207,6 +207,8 @@ export interface Stats {
   /** how often, and ms that, writers waited for a checkpoint */
   stalls: number
   stallMs: number
+  /** rows that had lapsed and were deleted in the background */
+  rowsExpired: number
   /** rows found damaged when they were read */
   damagedRows: number
   log: { segments: number, bytes: number, deadBytes: number, liveBytes: number }

@@ -168,7 +168,7 @@ void toon_row_release(toon_db *db, toon_row *row);
 toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err);
 /* Ask the memory for what a later toon_get of the key touches first. A hint: does nothing wrong. */
 void toon_prefetch(toon_db *db, toon_key key);
-/* Number of keys of a space. Exact; rows that lapsed but were not swept yet count. */
+/* Number of keys of a space. Exact; rows that lapsed count until they are swept, a second or more later. */
 toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err);
 /* Version words, for an owner of values that were read: `words` is zeroed memory of 16 + slots (a power of two) numbers, which every
  * commit changes, whoever made it, until toon_unwatch or toon_close. words[0] is odd while a commit becomes visible; words[stamp.slot]

@@ -91,3 +91,26 @@ describe('expire, persist and ttl', () => {
     await assert.rejects(reader.expire('a', 1), { code: 'TOON_EREADONLY' })
   })
 })
+
+describe('lapsed rows', () => {
+  const { openStore, reopen } = setup()
+
+  it('are deleted in the background and stop counting', async function () {
+    this.timeout(20000)
+    let db = await openStore({ durability: 'close' })
+    const ops = Array.from({ length: 100 }, (_, i) => ({ type: 'put', key: `s/${i}`, value: i, ttl: 50 }))
+    await db.put('s/1', 'older')
+    await db.batch(ops)
+    await db.put('kept', 1)
+    await db.rows.put('row', { ttl: 50 })
+    await db.put('later', 1, { ttl: HOUR })
+    while (db.has('s/1')) await new Promise(resolve => setTimeout(resolve, 5))
+    while (db.size > 2 || db.rows.length > 0) await new Promise(resolve => setTimeout(resolve, 20))
+    assert.equal(db.stats().rowsExpired, 101)
+    assert.equal(db.get('s/1'), undefined)
+    db = await reopen(db)
+    assert.equal(db.size, 2)
+    assert.equal(db.rows.length, 0)
+    assert.deepEqual(db.keys().toArray(), ['kept', 'later'])
+  })
+})

@@ -1,8 +1,9 @@
-/* The engine's one background thread: syncs that are due, checkpoints, merges, and giving old views back. */
+/* The engine's one background thread: syncs that are due, checkpoints, merges, the sweeper, and giving old views back. */
 #include "store/engine.h"
 
-#define RETRY_MS 200 /* after a failed checkpoint or merge */
-#define HELD_MS 20   /* look again whether a reader has let go of a view or a segment */
+#define RETRY_MS 200        /* after a failed checkpoint or merge */
+#define SWEEP_WAIT_MS 60000 /* timed waits do not count suspended time, but expiry does: look at the clock again */
+#define HELD_MS 20          /* look again whether a reader has let go of a view or a segment */
 
 bool background_stopping(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
@@ -148,6 +149,13 @@ static bool work(store_engine *engine) {
   return status != TOON_OK && atomic_load(&engine->poisoned) == TOON_OK;
 }
 
+static void sweep(store_engine *engine) {
+  toon_error err;
+  bool failed = sweep_if_due(engine, &err) != TOON_OK;
+  if (failed && !engine->sweep.failing && !background_stopping(engine)) note_failure(engine, &err); /* told once */
+  engine->sweep.failing = failed;
+}
+
 static void *background_main(void *arg) {
   store_engine *engine = arg;
   bool retry = false;
@@ -155,7 +163,9 @@ static void *background_main(void *arg) {
   os_mutex_lock(&engine->wake_lock);
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
-    uint64_t wait = sync_due_in(engine);
+    uint64_t wait = sync_due_in(engine), due = sweep_due_in(engine);
+    if (due != UINT64_MAX && due > SWEEP_WAIT_MS) due = SWEEP_WAIT_MS;
+    if (due < wait) wait = due;
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
     if ((engine->retiring || engine->removed_count) && wait > HELD_MS) wait = HELD_MS;
     if (!wanted && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
@@ -176,6 +186,7 @@ static void *background_main(void *arg) {
       retry = work(engine);
       retry_ns = engine_now_ns(engine) + RETRY_MS * 1000000ull;
     }
+    sweep(engine);
     os_mutex_lock(&engine->wake_lock);
   }
   os_cond_broadcast(&engine->idle_cond);
@@ -186,6 +197,7 @@ static void *background_main(void *arg) {
 toon_status background_start(store_engine *engine, toon_error *err) {
   engine->last_sync_ns = engine_now_ns(engine);
   engine->stop = false;
+  sweep_start(engine);
   engine->background_started = true;
   int e = os_thread_start(&engine->background, "toonstore", background_main, engine);
   if (!e) return TOON_OK;

@@ -132,7 +132,7 @@ toon_status commit_add_insert(store_engine *engine, toon_key key, uint64_t hash,
   return TOON_OK;
 }
 
-static toon_status add_delete(store_engine *engine, toon_key key, uint64_t hash, toon_error *err) {
+toon_status commit_add_delete(store_engine *engine, toon_key key, uint64_t hash, toon_error *err) {
   size_t start = engine->group.len;
   if (log_put_delete(&engine->group, key) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
   index_entry entry = {.sequence = engine->sequence + 1,
@@ -278,7 +278,7 @@ static toon_status form_op(store_engine *engine, group_state *g, toon_batch *bat
   case BATCH_DELETE:
     TOON_TRY(find_state(engine, g, key, hash, &state, err));
     *value = state.visible;
-    return state.put ? add_delete(engine, key, hash, err) : TOON_OK;
+    return state.put ? commit_add_delete(engine, key, hash, err) : TOON_OK;
   case BATCH_EXPIRE:
     TOON_TRY(find_state(engine, g, key, hash, &state, err));
     *value = state.visible && (op->expires_at || state.entry.expires);
@@ -471,6 +471,7 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   toon_buf *group = &engine->group;
   store_view *view = NULL;
   bool poisoned = false;
+  int64_t expires = 0;
   toon_status status = engine_check_poison(engine, err);
   if (status == TOON_OK) status = engine_withdraw_clean(engine, err);
   if (status != TOON_OK) return status;
@@ -499,6 +500,7 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
     entry->crc = toon_crc32c(0, group->ptr + entry->position, entry->length);
     entry->segment = engine->tail->id;
     entry->position += (uint32_t)used;
+    if (entry->expires && (!expires || entry->expires < expires)) expires = entry->expires;
   }
   size_t pad = engine->options.durability == TOON_DURABLE_COMMIT && group->len < PAD_STEP / 4 ? PAD_STEP : 0;
   status = log_segment_write(engine->tail, toon_buf_slice(group), pad, &poisoned, err);
@@ -509,6 +511,7 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   if (status == TOON_OK && sync) status = commit_sync_log(engine, engine->tail, false, err);
   if (status != TOON_OK) goto out;
   apply(engine, view, &frame, used + group->len);
+  if (expires) background_note_expiry(engine, expires);
   if (sync) atomic_store(&engine->synced, frame.sequence);
   engine->bytes_since_freeze += group->len;
   atomic_fetch_add_explicit(&engine->stats.commits, 1, memory_order_relaxed);
@@ -589,7 +592,7 @@ static toon_status run_clear(store_engine *engine, const toon_range *range, uint
         status = toon_fail(err, TOON_ENOMEM, NULL);
         goto out;
       }
-      TOON_GOTO(add_delete(engine, key, index_key_hash(engine->store_id, key), err));
+      TOON_GOTO(commit_add_delete(engine, key, index_key_hash(engine->store_id, key), err));
       engine->inserts[engine->insert_count - 1].key.ptr = (const uint8_t *)at;
       cleared += visible;
       left -= visible;

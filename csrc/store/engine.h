@@ -49,8 +49,18 @@ typedef struct store_recovery {
 
 typedef struct store_stats {
   _Atomic uint64_t commits, members, rows_written, bytes_written, syncs, checkpoints, checkpoint_failures, merges,
-      rolls, compactions, rows_moved, stalls, stall_us, reads, damaged_rows;
+      rolls, compactions, rows_moved, rows_expired, stalls, stall_us, reads, damaged_rows;
 } store_stats;
+
+/* The sweeper between its steps. Background thread. */
+typedef struct store_sweep {
+  uint64_t not_before_ns, spent_ns; /* spent: on the pass under way */
+  uint64_t freed_bytes;             /* of rows deleted since it last asked for a checkpoint */
+  int64_t next, run_next;           /* smallest expiry to come that the pass has met; in the run it is in */
+  uint64_t run_number;              /* where to go on; 0: from the start */
+  uint32_t block;
+  bool under_way, failing;
+} store_sweep;
 
 typedef enum engine_state { ENGINE_OPENING, ENGINE_OPEN, ENGINE_CLOSING } engine_state;
 
@@ -122,6 +132,7 @@ typedef struct store_engine {
   os_cond wake_cond, idle_cond;
   os_thread background;
   bool background_started, stop, want_checkpoint;
+  int64_t expiry_due;                            /* rows lapse from this time on; 0: none does */
   uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
   toon_status checkpoint_status;
   store_view *retired;  /* views swapped out */
@@ -134,7 +145,8 @@ typedef struct store_engine {
   bool ghosts;           /* open could not unlink a replaced segment: deletes are kept while this engine lives */
   struct compact_request *compact_request; /* wake_lock: the one being asked for or worked on */
   uint64_t next_run_number;                /* background thread, recovery, close */
-  store_position frozen_at;                /* end of the log that the frozen delta covers */
+  store_sweep sweep;
+  store_position frozen_at; /* end of the log that the frozen delta covers */
   bool has_frozen_at;
 
   store_stats stats;
@@ -167,6 +179,8 @@ uint64_t engine_now_ns(const store_engine *engine);
 /* One more entry of the group being formed, or replayed; the key is borrowed until the group has been applied. */
 toon_status commit_add_insert(store_engine *engine, toon_key key, uint64_t hash, const index_entry *entry,
                               toon_error *err);
+/* A delete line and its entry; the key is borrowed as above. */
+toon_status commit_add_delete(store_engine *engine, toon_key key, uint64_t hash, toon_error *err);
 /* The entries of the group have been inserted: count what they replaced in the same delta as dead, and the delete lines as
  * deletes of the segment that the group stands in (NULL: a read-only store that has only read it). */
 void commit_count_replaced(store_engine *engine, const store_view *view, log_segment *written);
@@ -225,6 +239,16 @@ toon_status compact_all(store_engine *engine, compact_request *request, toon_err
 void compact_manifest_written(store_engine *engine);
 /* Unlink removed segments that nobody uses any more. With `all`: nobody is left (close). */
 void compact_unlink_removed(store_engine *engine, bool all);
+
+/* ---- sweep.c ---- */
+/* Begin to sweep, some time after the open. */
+void sweep_start(store_engine *engine);
+/* Milliseconds until there is something to sweep; UINT64_MAX: nothing lapses. wake_lock held. */
+uint64_t sweep_due_in(const store_engine *engine);
+/* A step, if it is due. Background thread. */
+toon_status sweep_if_due(store_engine *engine, toon_error *err);
+/* A row was inserted that lapses then. */
+void background_note_expiry(store_engine *engine, int64_t expires);
 
 /* ---- background.c ---- */
 toon_status background_start(store_engine *engine, toon_error *err);

@@ -34,6 +34,7 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
                          .field = (uint16_t)row.field};
     toon_key key = {(const uint8_t *)at, row.key.len, row.key.space}; /* the place, until all are copied */
     TOON_GOTO(commit_add_insert(engine, key, index_key_hash(engine->store_id, row.key), &entry, err));
+    if (row.expires) background_note_expiry(engine, row.expires);
   }
   for (size_t i = 0; i < engine->insert_count; i++)
     engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;

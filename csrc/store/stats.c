@@ -49,10 +49,10 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
       out,
       ",\"commits\":%llu,\"calls\":%llu,\"rowsWritten\":%llu,\"bytesWritten\":%llu,\"syncs\":%llu,"
       "\"checkpoints\":%llu,\"checkpointFailures\":%llu,\"merges\":%llu,\"stalls\":%llu,\"stallMs\":%.3f,"
-      "\"compactions\":%llu,\"rowsMoved\":%llu,\"damagedRows\":%llu",
+      "\"compactions\":%llu,\"rowsMoved\":%llu,\"rowsExpired\":%llu,\"damagedRows\":%llu",
       GET(commits), GET(members), GET(rows_written), GET(bytes_written), GET(syncs), GET(checkpoints),
       GET(checkpoint_failures), GET(merges), GET(stalls), (double)GET(stall_us) / 1000.0, GET(compactions),
-      GET(rows_moved), GET(damaged_rows)));
+      GET(rows_moved), GET(rows_expired), GET(damaged_rows)));
   TOON_TRY(toon_buf_printf(
       out,
       ",\"log\":{\"segments\":%llu,\"bytes\":%llu,\"deadBytes\":%llu,\"liveBytes\":%llu}"

@@ -1,11 +1,16 @@
 /* Conflicts: has what a transaction wrote or read changed since its snapshot? First committer wins.
  *
  * A key has changed if its newest entry is younger than the snapshot, or if it has no entry any more although the snapshot
- * sees a row (the delete was dropped by a merge at the bottom). A key that came and went in between, leaving nothing,
- * is as the snapshot saw it. A row that a compaction moved keeps its sequence: it has not changed. */
+ * sees a row (the delete was dropped by a merge at the bottom). A key that was not there for the snapshot, having lapsed
+ * perhaps, and is deleted now has not changed, nor has a row that a compaction moved: it keeps its sequence. */
 #include "store/batch.h"
 
 static toon_status conflict(toon_error *err) { return toon_fail(err, TOON_ECONFLICT, NULL); }
+
+/* A row that the snapshot does or would see. */
+static bool is_row(const index_entry *entry, const toon_snapshot *snapshot) {
+  return entry->kind == INDEX_PUT && (!entry->expires || entry->expires > snapshot->now);
+}
 
 toon_status validate_key(store_engine *engine, const store_view *view, const toon_snapshot *snapshot, toon_key key,
                          uint64_t hash, toon_error *err) {
@@ -17,10 +22,11 @@ toon_status validate_key(store_engine *engine, const store_view *view, const too
     return TOON_OK;
   }
   TOON_TRY(view_get(view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
-  if (found) return entry.sequence > snapshot->sequence ? conflict(err) : TOON_OK;
+  if (found && entry.sequence <= snapshot->sequence) return TOON_OK;
+  if (found && entry.kind == INDEX_PUT) return conflict(err);
   TOON_TRY(
       view_get(snapshot->view, 0, key, hash, view_horizon(snapshot->view, snapshot->sequence), &entry, &found, err));
-  return found && entry.kind == INDEX_PUT ? conflict(err) : TOON_OK;
+  return found && is_row(&entry, snapshot) ? conflict(err) : TOON_OK;
 }
 
 static bool within(const index_bounds *b, toon_key key) {
@@ -28,10 +34,10 @@ static bool within(const index_bounds *b, toon_key key) {
   return (lower > 0 || (lower == 0 && !b->lower_open)) && (upper < 0 || (upper == 0 && !b->upper_open));
 }
 
-/* The next put of a cursor. */
-static toon_status next_put(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+static toon_status next_row(const toon_snapshot *snapshot, index_cursor *cursor, toon_key *key, index_entry *entry,
+                            bool *end, toon_error *err) {
   do TOON_TRY(index_cursor_next(cursor, key, entry, end, err));
-  while (!*end && entry->kind != INDEX_PUT);
+  while (!*end && !is_row(entry, snapshot));
   return TOON_OK;
 }
 
@@ -61,8 +67,8 @@ toon_status validate_range(store_engine *engine, const store_view *view, const t
   TOON_GOTO(open_cursor(snapshot->view, view_horizon(snapshot->view, snapshot->sequence), &bounds, &then, err));
   TOON_GOTO(open_cursor(view, INDEX_NEWEST, &bounds, &now, err));
   for (;;) { /* the same rows of the same age, and no others */
-    TOON_GOTO(next_put(then, &old_key, &old_entry, &old_end, err));
-    TOON_GOTO(next_put(now, &new_key, &new_entry, &new_end, err));
+    TOON_GOTO(next_row(snapshot, then, &old_key, &old_entry, &old_end, err));
+    TOON_GOTO(next_row(snapshot, now, &new_key, &new_entry, &new_end, err));
     if (old_end && new_end) break;
     if (old_end || new_end || !toon_key_eq(old_key, new_key) || old_entry.sequence != new_entry.sequence) {
       status = conflict(err);

@@ -8,6 +8,7 @@ store_run *store_run_new(os_vfs *vfs, index_run *run) {
   atomic_init(&r->refs, 1);
   r->vfs = vfs;
   r->run = run;
+  r->next_expires = index_run_get_info(run)->min_expires;
   return r;
 }
 

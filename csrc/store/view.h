@@ -11,6 +11,7 @@
 typedef struct store_run {
   _Atomic uint32_t refs;
   _Atomic bool unlink_when_free;
+  int64_t next_expires; /* smallest expiry here that was not swept; 0: none (background thread) */
   os_vfs *vfs;
   index_run *run;
 } store_run;
