@@ -2,28 +2,31 @@
 #include "base/alloc.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int (*refuse_fn)(void *ctx);
+static int (*refuse_fn)(void *ctx, size_t size);
 static void *refuse_ctx;
 static atomic_size_t live_blocks;
 
-static int refused(void) { return refuse_fn && refuse_fn(refuse_ctx); }
+static int refused(size_t size) { return refuse_fn && refuse_fn(refuse_ctx, size); }
 
 static void *counted(void *ptr) {
   if (ptr) atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
   return ptr;
 }
 
-void *toon_malloc(size_t size) { return refused() ? NULL : counted(malloc(size ? size : 1)); }
+void *toon_malloc(size_t size) { return refused(size) ? NULL : counted(malloc(size ? size : 1)); }
 
 void *toon_calloc(size_t count, size_t size) {
-  return refused() ? NULL : counted(calloc(count ? count : 1, size ? size : 1));
+  return refused(size && count > SIZE_MAX / size ? SIZE_MAX : count * size)
+             ? NULL
+             : counted(calloc(count ? count : 1, size ? size : 1));
 }
 
 void *toon_realloc(void *ptr, size_t size) {
-  if (refused()) return NULL;
+  if (refused(size)) return NULL;
   if (!ptr) return counted(malloc(size ? size : 1));
   return realloc(ptr, size ? size : 1);
 }
@@ -41,7 +44,7 @@ char *toon_strdup(const char *text) {
   return copy;
 }
 
-void toon_alloc_set_refuse(int (*refuse)(void *ctx), void *ctx) {
+void toon_alloc_set_refuse(int (*refuse)(void *ctx, size_t size), void *ctx) {
   refuse_fn = refuse;
   refuse_ctx = ctx;
 }

@@ -11,9 +11,9 @@ void *toon_realloc(void *ptr, size_t size);
 void toon_free(void *ptr); /* NULL is allowed */
 char *toon_strdup(const char *text);
 
-/* For tests: `refuse(ctx)` is asked before every allocation; true makes it fail. NULL restores the default.
+/* For tests: `refuse(ctx, size)` is asked before every allocation; true makes it fail. NULL restores the default.
  * Set only while no other thread uses the engine. */
-void toon_alloc_set_refuse(int (*refuse)(void *ctx), void *ctx);
+void toon_alloc_set_refuse(int (*refuse)(void *ctx, size_t size), void *ctx);
 /* Blocks allocated and not yet freed, process-wide. */
 size_t toon_alloc_live(void);
 

@@ -367,8 +367,8 @@ TEST(any_call_may_fail_once_or_for_ever_at_close) { storm_of_faults(TOON_DURABLE
 /* ---------------------------------------------------------------- failing allocations */
 
 static _Atomic long allocations_left;
-static int refuse(void *ctx) {
-  (void)ctx;
+static int refuse(void *ctx, size_t size) {
+  (void)ctx, (void)size;
   return atomic_fetch_sub(&allocations_left, 1) == 0;
 }
 TEST(any_allocation_may_fail) {

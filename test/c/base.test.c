@@ -399,8 +399,8 @@ TEST(base64_refuses_what_is_not_canonical) {
 
 /* ---- memory ---- */
 
-static int refuse_all(void *ctx) {
-  (void)ctx;
+static int refuse_all(void *ctx, size_t size) {
+  (void)ctx, (void)size;
   return 1;
 }
 

@@ -8,8 +8,8 @@
 
 static _Atomic long allowed;
 
-static inline int refuse_beyond(void *ctx) {
-  (void)ctx;
+static inline int refuse_beyond(void *ctx, size_t size) {
+  (void)ctx, (void)size;
   return atomic_fetch_sub(&allowed, 1) <= 0;
 }
 /* The next n allocations of the engine succeed, none after them. */

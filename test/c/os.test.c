@@ -275,8 +275,8 @@ static void listing(os_vfs *vfs) {
 }
 TEST(list_shows_every_name_and_lets_the_visitor_unlink) { on_each_vfs(listing); }
 
-static int refuse_all(void *ctx) {
-  (void)ctx;
+static int refuse_all(void *ctx, size_t size) {
+  (void)ctx, (void)size;
   return 1;
 }
 
