@@ -68,6 +68,18 @@ static bool was_synced(const recovery *r, size_t index, uint64_t offset, uint64_
   return false;
 }
 
+/* Does the segment begin with the group that comes next? Then the log goes on there: a segment is only begun when the one before
+ * is on disk to its end. */
+static bool goes_on_in(const recovery *r, size_t index) {
+  toon_slice text;
+  log_frame frame;
+  uint64_t next;
+  return index < r->found_count &&
+         log_next_group(r->found[index].bytes, LOG_HEADER_SIZE, r->engine->store_id, &text, &frame, &next) ==
+             LOG_GROUP &&
+         frame.sequence == r->engine->sequence + 1;
+}
+
 static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error *err) {
   const found_segment *f = &r->found[index];
   const char *what = NULL;
@@ -78,6 +90,8 @@ static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error 
     what = "a commit that was safely on disk is damaged";
   else if (was_synced(r, index, offset, r->engine->sequence + 1))
     what = "a commit that was safely on disk is damaged (later commits are there)";
+  else if (goes_on_in(r, index + 1))
+    what = "something stands behind the last commit of this segment, and the next segment goes on";
   for (size_t i = index + 1; !what && i < r->found_count; i++)
     if (r->found[i].must_reach)
       what = "a commit that was safely on disk is damaged (the manifest knows later segments)";

@@ -432,6 +432,36 @@ TEST(a_lost_segment_is_reported_though_an_index_file_is_damaged_too) {
   os_memfs_free(fs);
 }
 
+/* ---------------------------------------------------------------- a sealed segment with something behind its end */
+TEST(what_stands_behind_a_sealed_segment_is_damage_and_no_torn_tail) {
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  os_file *file;
+  toon_options o = tiny(TOON_DURABLE_CLOSE);
+  o.checkpoint_bytes = 1 << 30;
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "b", filler(3000)), TOON_OK); /* a roll */
+  os_memfs *after = killed(fs);
+  toon_close(db, &err);
+  os_vfs *vfs = os_memfs_vfs(after);
+  size_t len;
+  REQUIRE(os_memfs_content(after, "/d/db.toon", &len) && os_memfs_content(after, "/d/db.1.toon", &len));
+  os_memfs_content(after, "/d/db.toon", &len);
+  REQUIRE(vfs->open(vfs, "/d/db.toon", OS_WRITE, &file) == 0);
+  CHECK_EQ(vfs->pwrite(vfs, file, "x", 1, len), 0);
+  vfs->close(vfs, file);
+  for (int read_only = 1; read_only >= 0; read_only--) {
+    o.read_only = read_only;
+    toon_status status = open_on(after, o, &db); /* it was taken for a torn tail, and the next segment unlinked */
+    CHECK_EQ(status, TOON_ECORRUPT);
+    CHECK(strcmp(err.path, "/d/db.toon") == 0 && err.offset == (int64_t)len);
+    if (status == TOON_OK) toon_close(db, &err);
+  }
+  os_memfs_free(after);
+  os_memfs_free(fs);
+}
+
 /* ---------------------------------------------------------------- chdir */
 TEST(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves) {
   char base[] = "/tmp/toon-attack-XXXXXX", before[1024], path[1100];

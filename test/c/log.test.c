@@ -85,6 +85,23 @@ TEST(later_frames_tell_whether_a_broken_group_had_been_synced) {
   toon_buf_free(&log);
 }
 
+/* What a frame says is believed only when its checksum is right: these lengths lead out of the file, and out of memory. */
+TEST(the_length_in_a_damaged_frame_leads_nowhere) {
+  static const char *const lengths[] = {"4096", "4294967296", "1152921504606846976", "18446744073709551615"};
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    toon_buf log = {0};
+    toon_slice text;
+    log_frame frame;
+    uint64_t next;
+    add_group(&log, "a: 1\n", 1, 0);
+    size_t broken = log.len;
+    toon_buf_printf(&log, "b: 2\n# commit 2 %s 0 9 00000000\n", lengths[i]);
+    CHECK_EQ(log_next_group(toon_buf_slice(&log), broken, STORE, &text, &frame, &next), LOG_BAD);
+    CHECK(!log_synced_later(toon_buf_slice(&log), broken, STORE, 2));
+    toon_buf_free(&log);
+  }
+}
+
 static void token_round_trip(const void *bytes, size_t len, const char *want) {
   toon_buf out = {0}, scratch = {0};
   toon_key key;
