@@ -9,7 +9,7 @@ const { CASES, PERSISTENT } = require('./cases')
 const { installedVersion } = require('./peers')
 
 const RESULTS = path.join(__dirname, 'results.md')
-const SECTIONS = ['store', 'engine', 'codec', 'tokens']
+const SECTIONS = ['store', 'engine', 'codec', 'tokens', 'server']
 
 const PEERS = PERSISTENT.filter(name => name !== 'toonstore')
 
