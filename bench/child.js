@@ -9,22 +9,40 @@ const { keyOf, values, shuffled } = require('./data')
 const [driverName, dir, quick, name, fixtureName] = process.argv.slice(2)
 const driver = require('./drivers/' + driverName)
 const small = quick === '1'
-const ROWS = small ? 10e3 : 100e3
+const ROWS = small ? 10e3 : 100e3 // keys of most fixtures
 const MANY = small ? 20e3 : 1e6
 const WARM_UP = small ? 10 : 250 // ms
 const SECONDS = small ? 0.05 : 0.6
 
 const theCase = name === 'fixture' ? { fixture: fixtureName } : CASES[name]
+const { fixture } = theCase
+
+function valuesOf () {
+  if (fixture === 'many') return values(1000, 100)
+  const texts = values(1000, theCase.size ?? 1024, fixture === 'quoted' ? 'quoted' : theCase.foreign ? 'foreign' : 'plain')
+  return fixture === 'bytes' ? texts.map(text => Buffer.from(text)) : texts
+}
+
+// { capacity, bytes } for the driver.
+function cacheOf ({ cached }) {
+  if (cached === undefined) return undefined
+  return { capacity: cached.capacity ?? cached.share * ROWS, bytes: cached.bytes ?? 2 ** 28 }
+}
 
 const bench = {
   rows: ROWS,
   many: MANY,
   order: shuffled(ROWS),
-  values: values(1000, theCase.fixture === 'many' ? 100 : 1024, theCase.fixture === 'quoted' ? 'quoted' : 'plain'),
+  small,
+  values: valuesOf(),
 
   async open () {
-    const db = await driver(dir, { durable: theCase.durable === true })
-    if (driverName === 'map' && theCase.fixture !== undefined) await bench.build(db, theCase.fixture)
+    const db = await driver(dir, {
+      durable: theCase.durable === true,
+      cached: cacheOf(theCase),
+      values: fixture === 'bytes' ? 'bytes' : theCase.objects ? 'objects' : 'strings'
+    })
+    if (db.volatile && name !== 'fixture' && fixture !== undefined) await bench.build(db, fixture)
     return db
   },
 
@@ -35,9 +53,12 @@ const bench = {
     }
   },
 
-  build (db, fixture) {
-    if (fixture === 'many') return bench.fill(db, bench.values, Uint32Array.from({ length: MANY }, (_, i) => i))
-    return bench.fill(db, bench.values, fixture === 'ascending' ? bench.order.slice().sort() : bench.order)
+  async build (db, kind) {
+    if (kind === 'many') return bench.fill(db, bench.values, Uint32Array.from({ length: MANY }, (_, i) => i))
+    await bench.fill(db, bench.values, kind === 'ascending' ? bench.order.slice().sort() : bench.order)
+    if (kind !== 'compacted') return
+    await bench.fill(db, bench.values, bench.order.filter((_, i) => i % 3 === 0))
+    await db.compact?.()
   },
 
   // Call `op` again and again, warmed up, by benchmark.js. `each`: what one call counts for. Resolves to figures a second.

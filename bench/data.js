@@ -29,6 +29,33 @@ function keyOf (number) {
   return 'k' + (1e15 + number).toString().slice(1)
 }
 
+// A key of 16 characters as an application builds it, a constant and a number below 90,000: cheaper than keyOf.
+function buildKey (number) {
+  return 'users/name-' + (10000 + number)
+}
+
+// A generator of numbers below `count`, distributed by Zipf's law (exponent 0.99) and scattered.
+function zipf (count, seed = 5) {
+  const next = generator(seed)
+  const sums = new Float64Array(count)
+  let sum = 0
+  for (let i = 0; i < count; i++) sums[i] = sum += 1 / (i + 1) ** 0.99
+  const scattered = shuffled(count, 3)
+  const drawn = Uint32Array.from({ length: 2 ** 20 }, () => {
+    const wanted = next() / 2 ** 32 * sum
+    let low = 0
+    let high = count - 1
+    while (low < high) {
+      const half = (low + high) >> 1
+      if (sums[half] < wanted) low = half + 1
+      else high = half
+    }
+    return scattered[low]
+  })
+  let at = 0
+  return () => drawn[at++ & (2 ** 20 - 1)]
+}
+
 // Sentences. kind 'plain': letters, digits, spaces and full stops, which TOON writes as they are; 'quoted': also commas,
 // colons, quotes and line ends, for which TOON quotes and escapes a string.
 function text (next, length, kind) {
@@ -43,16 +70,27 @@ function text (next, length, kind) {
   return Buffer.from(out.slice(0, length - 1) + 'x').toString('latin1') // flat in memory, no blank at its end
 }
 
+// A text of `length` bytes in UTF-8, an even number: words of Greek and of Chinese by turns, of the same number of characters each time.
+function foreign (next, length) {
+  const greek = count => Array.from({ length: count }, () => String.fromCharCode(0x3B1 + next() % 24)).join('')
+  const chinese = count => Array.from({ length: count }, () => String.fromCharCode(0x4E00 + next() % 8000)).join('')
+  let out = ''
+  let left = length
+  for (; left >= 24; left -= 24) out += greek(4) + ' ' + chinese(5)
+  return Buffer.from(out + greek(left / 2)).toString()
+}
+
 /**
  * Different texts of one length.
  *
  * @param {number} count
- * @param {number} length - characters, all of them ASCII
- * @param {'plain'|'quoted'} kind
+ * @param {number} length - bytes in UTF-8
+ * @param {'plain'|'quoted'|'foreign'} kind - ASCII in the first two
  * @returns {string[]}
  */
 function values (count, length, kind = 'plain') {
   const next = generator(length)
+  if (kind === 'foreign') return Array.from({ length: count }, () => foreign(next, length))
   return Array.from({ length: count }, () => text(next, length, kind))
 }
 
@@ -69,4 +107,4 @@ function shuffled (count, seed = 1) {
   return order
 }
 
-module.exports = { generator, keyOf, values, shuffled }
+module.exports = { generator, keyOf, buildKey, zipf, values, shuffled }

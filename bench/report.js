@@ -5,13 +5,11 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { spawnSync } = require('node:child_process')
-const { CASES, PERSISTENT } = require('./cases')
+const { CASES, EVERYBODY, PEERS } = require('./cases')
 const { installedVersion } = require('./peers')
 
 const RESULTS = path.join(__dirname, 'results.md')
 const SECTIONS = ['store', 'engine', 'codec', 'tokens', 'server']
-
-const PEERS = PERSISTENT.filter(name => name !== 'toonstore')
 
 function median (list) {
   const sorted = [...list].sort((a, b) => a - b)
@@ -25,51 +23,62 @@ function digits (value) {
 
 // 361234 -> '361 k', 2.345 -> '2.35 ms'
 function figure (value, unit = '') {
-  if (unit === 'ms' || unit === 'us' || unit === 'MB') return `${digits(value)} ${unit}`
+  if (['ms', 'us', 'MB', '%'].includes(unit)) return `${digits(value)} ${unit}`
   if (value >= 999.5e3) return `${digits(value / 1e6)} M`
   return value >= 1000 ? `${digits(value / 1e3)} k` : digits(value)
 }
 
+const less = unit => unit === 'ms' || unit === '%' // is better
+
+// The best figure of the persistent peers, { driver, value }, or undefined.
+function bestPeer (value, unit) {
+  const found = PEERS.map(driver => ({ driver, value: value(driver) })).filter(peer => peer.value !== undefined)
+  return found.sort((a, b) => less(unit) ? a.value - b.value : b.value - a.value)[0]
+}
+
 // How many times faster `ours` is.
 function ratio (ours, other, unit) {
-  const times = unit === 'ms' ? other / ours : ours / other
+  const times = less(unit) ? other / ours : ours / other
   return `${times >= 10 ? times.toFixed(0) : times.toFixed(2)} x`
 }
 
-function goalText (goal, unit) {
-  if (goal === undefined) return ''
-  const text = goal.least !== undefined ? `>= ${figure(goal.least, unit)}` : `<= ${figure(goal.most, unit)}`
-  return goal.rust !== undefined && goal.rust !== goal.least ? `${text} (Rust: ${figure(goal.rust, unit)})` : text
-}
-
-function verdict (goal, value) {
-  if (goal === undefined || value === undefined) return ''
-  return (goal.least !== undefined ? value >= goal.least : value <= goal.most) ? 'met' : 'missed'
+// One goal: [what it is, 'met', 'missed' or ''].
+function judge (goal, unit, value) {
+  const ours = value('toonstore')
+  if (goal.to === undefined) {
+    const text = `${goal.least !== undefined ? '>=' : '<='} ${figure(goal.least ?? goal.most, unit)}${goal.rust ? ' (Rust)' : ''}`
+    if (ours === undefined) return [text, '']
+    return [text, (goal.least !== undefined ? ours >= goal.least : ours <= goal.most) ? 'met' : 'missed']
+  }
+  const other = goal.to === 'best' ? bestPeer(value, unit)?.value : value(goal.to)
+  const text = `>= ${goal.least} x ${goal.to === 'best' ? 'best peer' : goal.to}`
+  if (ours === undefined || other === undefined) return [text, '']
+  return [`${text}: ${ratio(ours, other, unit)}`, ours / other >= goal.least ? 'met' : 'missed']
 }
 
 /**
  * The rows of the table, as texts.
  *
  * @param {Map<string, Map<string, { value?: number, error?: string }>>} results - by case, then by driver
- * @param {string[]} drivers
  * @returns {string[][]} the head first
  */
-function table (results, drivers) {
-  const rows = [['case', 'unit', ...drivers, 'to best peer', 'goal', '']]
+function table (results) {
+  const drivers = EVERYBODY.filter(driver => [...results.values()].some(byDriver => byDriver.has(driver)))
+  const rows = [['case', 'unit', ...drivers, 'to best peer', 'goals', '']]
   for (const [name, byDriver] of results) {
-    const { title, unit, goal } = CASES[name]
+    const { title, unit, goals = [] } = CASES[name]
     const value = driver => byDriver.get(driver)?.value
     const cell = driver => {
       if (!byDriver.has(driver)) return ''
       return value(driver) === undefined ? 'failed' : figure(value(driver), unit)
     }
-    const peers = PEERS.map(value).filter(v => v !== undefined)
     const ours = value('toonstore')
-    const best = unit === 'ms' ? Math.min(...peers) : Math.max(...peers)
+    const best = bestPeer(value, unit)
+    const judged = goals.map(goal => judge(goal, unit, value))
     rows.push([
       title, unit, ...drivers.map(cell),
-      ours !== undefined && peers.length > 0 ? ratio(ours, best, unit) : '',
-      goalText(goal, unit), verdict(goal, ours)
+      ours !== undefined && best !== undefined && ours > 0 ? `${ratio(ours, best.value, unit)} ${best.driver}` : '',
+      judged.map(([text]) => text).join('; '), judged.map(([, verdict]) => verdict).filter(Boolean).join(', ')
     ])
   }
   return rows

@@ -1,20 +1,24 @@
 'use strict'
-// npm run bench: every case for every driver, each in a process of its own, several rounds by turns; a table at the end, and
-// the section "The store" of bench/results.md after a full run.
+// npm run bench: every case for every driver, each in a process of its own, several rounds by turns; a table at the end.
+// After a full run the figures are kept in bench/results.json, and the section "The store" of bench/results.md and the
+// chart are made from all that is kept there.
 //   --only NAME[,NAME]   these cases (a name, or the beginning of one)     --drivers NAME[,NAME]   these drivers
 //   --rounds N           rounds (3)                                        --quick                 a smoke test: small, one round
-//   --list               the names of the cases
+//   --list               the names of the cases                            --record                keep the figures of these cases too
+// A run begins no more rounds after 9 minutes; `--only` with `--record` makes several short runs of one long one.
 
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { spawn } = require('node:child_process')
 const { parseArgs } = require('node:util')
-const { CASES, DRIVERS } = require('./cases')
+const { CASES, DRIVERS, EVERYBODY } = require('./cases')
 const { install, installedVersion } = require('./peers')
-const { median, figure, table, plain, markdown, machine, writeSection } = require('./report')
+const { median, figure, table, plain, machine } = require('./report')
+const { record } = require('./record')
 
 const TIME_LIMIT = 120e3 // ms, of one process
+const VOLATILE = ['map', 'lru-cache', 'utf8'] // drivers that keep nothing in a directory
 const BUDGET = 9 * 60e3 // ms, of a run: on a slow or busy machine cases get fewer rounds, though one at least
 
 function pick (all, given, what) {
@@ -33,17 +37,20 @@ function readArguments () {
       drivers: { type: 'string' },
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      list: { type: 'boolean', default: false }
+      list: { type: 'boolean', default: false },
+      record: { type: 'boolean', default: false }
     }
   })
   const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a whole number from 1 (got ${values.rounds})`)
+  const enough = !values.quick && rounds >= 3 && values.drivers === undefined
+  if (values.record && !enough) throw new Error('--record takes three rounds and all drivers')
   return {
     ...values,
     rounds,
-    cases: pick(Object.keys(CASES), values.only, 'case'),
-    drivers: pick(DRIVERS, values.drivers, 'driver'),
-    full: !values.quick && rounds >= 3 && values.only === undefined && values.drivers === undefined
+    cases: pick(Object.keys(CASES), values.only, 'case').filter(name => !(values.quick && CASES[name].slow)),
+    drivers: pick(EVERYBODY, values.drivers, 'driver'),
+    record: values.record || (enough && values.only === undefined)
   }
 }
 
@@ -92,7 +99,7 @@ class Places {
   async run (name, driver) {
     const { fixture, changes } = CASES[name]
     let from
-    if (fixture !== undefined && driver !== 'map') {
+    if (fixture !== undefined && !VOLATILE.includes(driver)) {
       const { dir, error } = await this.fixture(fixture, driver)
       if (error !== undefined) return { error: `loading: ${error}` }
       if (!changes) return child(driver, dir, this.quick, name)
@@ -133,40 +140,18 @@ async function runCase (name, options, places, deadline) {
   return figures
 }
 
-function results (rows, figures, options, facts, started) {
-  const rounds = [...figures.values()].flatMap(byDriver => [...byDriver.values()])
-    .filter(({ error }) => error === undefined).map(list => list.rounds.length)
-  const least = Math.min(...rounds)
-  const minutes = ((Date.now() - started) / 60e3).toFixed(1)
-  return `## The store
-
-${new Date(started).toISOString().slice(0, 10)}, ${facts.join('; ')}. Temporary files in ${os.tmpdir()}.
-Rerun with \`npm run bench\` (${minutes} minutes here); [README.md](README.md) says how it measures.
-
-Figures are calls or rows a second, or milliseconds: medians of ${least < options.rounds ? `${least} to ` : ''}${options.rounds} rounds, every case and driver in a process of its own, all
-called from JavaScript. Unless a case says durable, toonstore runs with durability \`interval\`. "To best peer": how many times
-faster toonstore is than the best of lmdb, better-sqlite3 and classic-level; a Map stores nothing and is there for comparison. "Rust":
-what was once published for an engine of this kind in Rust, in process.
-
-${markdown(rows)}
-
-What each case is:
-
-${options.cases.map(name => `- **${CASES[name].title}** (\`--only ${name}\`): ${CASES[name].what}.`).join('\n')}
-`
-}
-
 async function main () {
   const options = readArguments()
   if (options.list) return console.log(options.cases.map(name => `${name.padEnd(16)}${CASES[name].title}`).join('\n'))
   if (!install()) throw new Error('benchmark is missing; run: npm install --prefix bench')
   for (const driver of options.drivers.slice()) {
-    if (['toonstore', 'map'].includes(driver) || installedVersion(driver) !== undefined) continue
+    const name = driver === 'lmdb-cached' ? 'lmdb' : driver
+    if (['toonstore', 'map', 'utf8'].includes(driver) || installedVersion(name) !== undefined) continue
     console.log(`${driver} is not installed: left out`)
     options.drivers.splice(options.drivers.indexOf(driver), 1)
   }
   const started = Date.now()
-  const facts = machine([...DRIVERS.slice(1, -1), 'benchmark'])
+  const facts = machine([...DRIVERS.slice(1, -1), 'lru-cache', 'benchmark'])
   console.log(facts.join('\n') + '\n')
   const places = new Places(options.quick ? '1' : '0')
   process.on('exit', () => places.remove())
@@ -176,14 +161,9 @@ async function main () {
   for (const [i, name] of options.cases.entries()) {
     figures.set(name, await runCase(name, options, places, started + BUDGET * (i + 1) / options.cases.length))
   }
-  const rows = table(figures, options.drivers)
-  console.log('\n' + plain(rows))
-  if (options.full) {
-    writeSection('store', results(rows, figures, options, facts, started))
-    console.log('\nWritten to bench/results.md')
-  } else {
-    console.log('\nNot a full run: bench/results.md stays as it is')
-  }
+  console.log('\n' + plain(table(figures)))
+  if (options.record) console.log('\nKept: ' + record(figures, facts, started).join(', '))
+  else console.log('\nNot kept: bench/results.md stays as it is')
   console.log(`${((Date.now() - started) / 1000).toFixed(0)} s`)
   if ([...figures.values()].some(byDriver => byDriver.get('toonstore')?.error !== undefined)) process.exitCode = 1
 }

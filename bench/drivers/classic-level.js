@@ -3,13 +3,14 @@
 
 const { ClassicLevel } = require('classic-level')
 
-module.exports = async function open (path, { durable }) {
-  const db = new ClassicLevel(path + '/data.level', { cacheSize: 256 * 1024 * 1024, writeBufferSize: 32 * 1024 * 1024, compression: false })
+module.exports = async function open (path, { durable, values }) {
+  const db = new ClassicLevel(path + '/data.level', { cacheSize: 256 * 1024 * 1024, writeBufferSize: 32 * 1024 * 1024, compression: false, valueEncoding: values === 'bytes' ? 'buffer' : 'utf8' })
   await db.open()
   const options = { sync: durable }
   return {
-    how: durable ? 'sync: true' : 'sync: false',
     get: key => db.getSync(key),
+    getMany: keys => db.getMany(keys),
+    bytes: key => db.getSync(key),
     put: (key, value) => db.put(key, value, options),
     del: key => db.del(key),
     batch: (keys, list) => db.batch(keys.map((key, i) => ({ type: 'put', key, value: list[i] })), options),

@@ -5,8 +5,15 @@ module.exports = async function open () {
   const map = new Map()
   return {
     sync: true,
-    how: 'in memory, not stored',
+    volatile: true, // nothing is there after close
     get: key => map.get(key),
+    getMany: keys => keys.map(key => map.get(key)),
+    bytes: key => map.get(key),
+    row: id => map.get(id),
+    addRows: texts => texts.map((text, id) => {
+      map.set(id, text)
+      return id
+    }),
     put: (key, value) => map.set(key, value),
     del: key => map.delete(key),
     batch (keys, list) {
