@@ -36,8 +36,10 @@ const integers = new Int32Array(memory, 0, 16) // [0]: kind of the value just re
 // [2..5]: may it be kept, the slot and number of its version word, the length of its text
 // [0]: version, [1]: expiry of the row just returned, [2]: rows of the document just returned
 const doubles = new Float64Array(memory, 64, 8)
-const kinds = new Uint8Array(memory, 128) // of the values of a chunk
-
 const ROWS_PER_CALL = 512
+const kinds = new Uint8Array(memory, 128, 2 * ROWS_PER_CALL) // of the values of a chunk
+// Of the values of a getMany: the slot of the version word of each that may be kept, else -1; the length of its text.
+const slots = new Int32Array(memory, 128 + 2 * ROWS_PER_CALL, ROWS_PER_CALL)
+const lengths = new Int32Array(memory, 128 + 6 * ROWS_PER_CALL, ROWS_PER_CALL)
 
-module.exports = { native, callbacks, integers, doubles, kinds, ROWS_PER_CALL }
+module.exports = { native, callbacks, integers, doubles, kinds, slots, lengths, ROWS_PER_CALL }

@@ -4,8 +4,8 @@
 const { native } = require('./binding')
 const { ToonStore, openStore } = require('./store')
 const { L1 } = require('./l1')
-const { setHot } = require('./rows')
-const { AS_VALUE } = require('./values')
+const { setHot, readMany, checkList } = require('./rows')
+const { AS_VALUE, checkKey, mutableOf } = require('./values')
 
 /**
  * A store that keeps hot rows ready in memory. The same calls as ToonStore.
@@ -58,7 +58,24 @@ class ToonCache extends ToonStore {
     if (hot === undefined || options !== undefined || typeof key !== 'string') return super.get(key, options)
     const entry = hot.key(key)
     if (entry !== undefined) return entry.value
-    return hot.fillKey(key, native.get(this.#handle, key, AS_VALUE))
+    return hot.fill(key, native.get(this.#handle, key, AS_VALUE))
+  }
+
+  /** As getMany() of ToonStore; without options, hot values come from memory if all of them are there. */
+  getMany (keys, options) {
+    const hot = this.#hot
+    if (hot === undefined || options !== undefined) return super.getMany(keys, options)
+    const list = checkList(keys, 'keys', checkKey)
+    return hot.many(list) ?? readMany(this.#handle, AS_VALUE, list, false, hot)
+  }
+
+  /** As getAsync() of ToonStore; a hot value is there at once. */
+  async getAsync (key, options) {
+    if (typeof key === 'string' && !mutableOf(options)) {
+      const entry = this.#hot?.key(key)
+      if (entry !== undefined) return entry.value
+    }
+    return super.getAsync(key, options)
   }
 
   /** As stats() of ToonStore, with the cache's own under `cache`. */

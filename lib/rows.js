@@ -6,9 +6,14 @@ const { invalidType, show } = require('./errors')
 const { AS_VALUE, checkId, finish, finishAll, mutableOf } = require('./values')
 const { Range } = require('./range')
 
-// Read many keys or ids, already checked, at one moment.
-function readMany (handle, mode, keys, mutable) {
-  if (keys.length <= ROWS_PER_CALL) return finishAll(native.getMany(handle, mode, ...keys), kinds, mutable)
+// Read many keys or ids, already checked, at one moment. hot: an L1 that may keep the values.
+function readMany (handle, mode, keys, mutable, hot) {
+  if (keys.length <= ROWS_PER_CALL) {
+    const began = hot?.began()
+    const values = finishAll(native.getMany(handle, mode, ...keys), kinds, mutable)
+    hot?.fillMany(keys, values, began)
+    return values
+  }
   const values = new Array(keys.length).fill(undefined)
   const how = new Uint8Array(keys.length)
   native.getLong(handle, mode, keys, values, how)
@@ -65,7 +70,7 @@ class Rows {
       const entry = hot.row(id)
       if (entry !== undefined) return entry.value
       checkId(id)
-      return hot.fillRow(id, native.get(this.#writer.handle, id, AS_VALUE))
+      return hot.fill(id, native.get(this.#writer.handle, id, AS_VALUE))
     }
     checkId(id)
     const mutable = mutableOf(options)
@@ -81,7 +86,9 @@ class Rows {
    * @returns {any[]} in the order of ids, undefined where there is no such row
    */
   getMany (ids, options) {
-    return readMany(this.#writer.handle, AS_VALUE, checkList(ids, 'ids', checkId), mutableOf(options))
+    const hot = options === undefined ? this.#hot : undefined
+    const list = checkList(ids, 'ids', checkId)
+    return hot?.many(list) ?? readMany(this.#writer.handle, AS_VALUE, list, mutableOf(options), hot)
   }
 
   /**

@@ -47,6 +47,8 @@ class Arena {
     this.results = [] // VOID, BOOLEAN or NUMBER of each
     this.keys = []
     this.plain = true // all results are VOID
+    this.told = 0 // calls whose promises are settled
+    this.settled = false // all of them
     this.after = null // functions to call when it is done
   }
 
@@ -61,12 +63,14 @@ class Arena {
     return promise
   }
 
-  finish (values, errors) {
-    const { resolves, rejects, results, keys } = this
+  // Settle the promises of at most so many more calls; of how many.
+  finish (values, errors, most) {
+    const { resolves, rejects, results, keys, told } = this
+    const end = this.told = Math.min(resolves.length, told + most)
     if (this.plain && errors === undefined) {
-      for (let i = 0; i < resolves.length; i++) resolves[i]()
+      for (let i = told; i < end; i++) resolves[i]()
     } else {
-      for (let i = 0; i < resolves.length; i++) {
+      for (let i = told; i < end; i++) {
         const err = errors?.[i]
         const value = values === undefined ? 1 : values[i]
         if (err !== undefined) rejects[i](withKey(err, keys[i]))
@@ -74,7 +78,7 @@ class Arena {
         else resolves[i](results[i] === BOOLEAN ? value === 1 : value)
       }
     }
-    this.done()
+    return end - told
   }
 
   // All calls fail for one reason, each with an error object of its own.
@@ -84,15 +88,53 @@ class Arena {
   }
 
   done () {
+    this.settled = true
     if (this.after !== null) for (const fn of this.after) fn()
   }
+}
+
+// Arenas that are done go to their callers in the order in which they came, and no more of them in one turn of the event
+// loop than what takes SLICE_MS with all that the callers do then: thousands of writers whose puts were committed
+// together would hold up everybody else for as long.
+const SLICE_MS = 0.25
+const SLICE_MIN = 32
+const SLICE_MAX = 65536
+let slice = 256 // calls a turn
+let told = 0 // calls of this turn
+let toldAt = 0 // ms, when the last of them was told
+let turning = false // nextTurn will be called
+const arrived = [] // { arena, values, errors, events, failure }
+
+function deliver () {
+  while (arrived.length > 0 && told < slice) {
+    const { arena, values, errors, events, failure } = arrived[0]
+    told += arena.finish(values, errors, slice - told)
+    if (arena.told < arena.resolves.length) break
+    arrived.shift()
+    arena.done()
+    if (events !== 0) arena.writer.onEvents(events, failure)
+  }
+  if (told < SLICE_MIN) return
+  toldAt = performance.now()
+  if (turning) return
+  turning = true
+  setImmediate(nextTurn)
+}
+
+function nextTurn () {
+  const factor = SLICE_MS / (performance.now() - toldAt)
+  if (factor < 1) slice = Math.max(SLICE_MIN, Math.floor(Math.min(slice, told) * Math.max(0.25, factor)))
+  else if (told >= slice) slice = Math.min(SLICE_MAX, Math.floor(slice * Math.min(1.25, factor)))
+  turning = false
+  told = 0
+  deliver()
 }
 
 callbacks.onArena = (handle, values, errors, events, failure) => {
   const arena = submitted.get(handle)
   submitted.delete(handle)
-  arena.finish(values, errors)
-  if (events !== 0) arena.writer.onEvents(events, failure)
+  arrived.push({ arena, values, errors, events, failure })
+  if (told < slice) deliver()
 }
 
 function flushLater (writer) {
@@ -167,7 +209,7 @@ class Writer {
   drained () {
     this.flush()
     const arena = this.last
-    if (arena === null || submitted.get(arena.handle) !== arena) return Promise.resolve()
+    if (arena === null || arena.settled) return Promise.resolve()
     return new Promise(resolve => {
       arena.after ??= []
       arena.after.push(resolve)
@@ -353,14 +395,17 @@ class Writer {
 
   // Finish what was called, then close the addon's store. Called once.
   close () {
-    this.flush()
+    const drained = this.drained()
     flushReads(this)
     const handle = this.handle
     this.handle = 0
     writers.delete(this)
-    if (this.jobs.size === 0 && this.servers.size === 0) return native.storeClose(handle)
+    // The store is closed at once, so that nothing is taken any more; callers are told of their writes first.
     const servers = Array.from(this.servers, server => server.close())
-    return Promise.allSettled([...this.jobs, ...servers]).then(() => native.storeClose(handle))
+    const closing = this.jobs.size === 0 && servers.length === 0
+      ? native.storeClose(handle)
+      : Promise.allSettled([...this.jobs, ...servers]).then(() => native.storeClose(handle))
+    return closing.finally(() => drained)
   }
 }
 

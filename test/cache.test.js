@@ -108,6 +108,54 @@ describe('the cache', () => {
     assert.equal((await openCache({ capacity: 0 })).stats().cache, undefined)
   })
 
+  it('makes room for keys and rows alike, one by one, those not read lately first', async () => {
+    const size = 4 * (2 * 1004 + 160) // of four entries and a bit
+    const db = await openCache({ capacity: 100, cacheBytes: size + 200 })
+    const text = 'x'.repeat(1000)
+    for (let i = 0; i < 3; i++) {
+      await db.put('k' + i, text)
+      await db.rows.put(text)
+    }
+    db.rows.get(0)
+    db.rows.get(1)
+    db.get('k0')
+    db.get('k1')
+    db.rows.get(0) // used since
+    db.get('k2')
+    assert.equal(db.stats().cache.evictions, 1)
+    const before = db.stats().cache.hits
+    db.rows.get(0)
+    assert.equal(db.stats().cache.hits, before + 1, 'one entry went, not the whole ring')
+    assert.equal(db.stats().cache.rows, 4)
+  })
+
+  it('answers getMany, getAsync and rows.getMany from memory, and keeps what getMany has read', async () => {
+    const db = await openCache()
+    for (const key of ['a', 'b', 'c']) await db.put(key, { key })
+    const ids = [await db.rows.put('r0'), await db.rows.put('r1')]
+    const first = db.getMany(['a', 'b', 'c'])
+    const again = db.getMany(['c', 'a'])
+    assert.equal(again[1], first[0], 'the same frozen object')
+    assert.equal(db.get('b'), first[1])
+    assert.equal(await db.getAsync('b'), first[1])
+    assert.deepEqual(db.rows.getMany(ids), ['r0', 'r1'])
+    const { hits } = db.stats().cache
+    assert.deepEqual(db.rows.getMany(ids), ['r0', 'r1'])
+    assert.equal(db.stats().cache.hits, hits + 2)
+    await db.put('c', 1)
+    assert.deepEqual(db.getMany(['a', 'c', 'none']), [{ key: 'a' }, 1, undefined])
+    const bytes = Buffer.from('x')
+    await db.put('bytes', bytes)
+    assert.notEqual(db.getMany(['bytes'])[0], db.getMany(['bytes'])[0])
+    await db.put('lapses', 1, { ttl: 60000 })
+    assert.deepEqual(db.getMany(['lapses', 'a']), [1, { key: 'a' }])
+    await db.put('lapses', 2, { ttl: 1 })
+    await new Promise(resolve => { setTimeout(resolve, 20) })
+    assert.deepEqual(db.getMany(['lapses', 'a']), [undefined, { key: 'a' }])
+    await db.rows.delete(ids[0])
+    assert.deepEqual(db.rows.getMany(ids), [undefined, 'r1'])
+  })
+
   it('sees more changes in one commit than it has words, and compaction changes nothing', async () => {
     const db = await openCache({ durability: 'close', capacity: 10 })
     const ops = n => Array.from({ length: 3000 }, (_, i) => ({ type: 'put', key: `k${i}`, value: n }))

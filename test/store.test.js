@@ -192,6 +192,18 @@ describe('close', () => {
     assert.equal(again.size, 100)
   })
 
+  it('tells the callers of thousands of writes in the order of their calls, and all before it resolves', async () => {
+    const db = await openStore()
+    const told = []
+    for (let i = 0; i < 5000; i++) {
+      if (i % 7 === 0) db.delete('k' + i).then(existed => told.push([i, existed]))
+      else db.put('k' + i, i).then(() => told.push([i, undefined]))
+      if (i % 1000 === 999) await new Promise(resolve => { setImmediate(resolve) })
+    }
+    await db.close()
+    assert.deepEqual(told, Array.from({ length: 5000 }, (_, i) => [i, i % 7 === 0 ? false : undefined]))
+  })
+
   it('ends ranges that are open', async () => {
     const db = await openStore()
     await Promise.all(Array.from({ length: 100 }, (_, i) => db.put(`k${i}`, i)))

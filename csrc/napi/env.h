@@ -67,6 +67,8 @@ struct Shared {
   double rows; /* of the document just returned */
   double more[5];
   uint8_t kinds[2 * ROWS_PER_CALL]; /* of the values of a chunk, in order */
+  int32_t slots[ROWS_PER_CALL];     /* getMany of a watched store: of each value that may be kept, its word; else -1 */
+  int32_t lengths[ROWS_PER_CALL];   /* of their texts */
 };
 
 /* Small integers for pointers. A handle is generation << 16 | index, so that one that was removed stays

@@ -6,6 +6,10 @@
 
 namespace toonstore {
 
+static int32_t length_of(const toon_row *row) {
+  return row->field.len > INT32_MAX ? INT32_MAX : (int32_t)row->field.len;
+}
+
 /* get(source, key, mode) -> the value, with its kind, version and expiry in the shared memory. MODE_FACTS: without
  * the value */
 napi_value js_get(napi_env env, napi_callback_info info) {
@@ -34,7 +38,7 @@ napi_value js_get(napi_env env, napi_callback_info info) {
     status = make_value(e, row.field, row.flags, c.integer(2), &out, &kind, &err);
   e->shared->version = (double)row.version;
   e->shared->expires_at = (double)row.expires_at;
-  e->shared->length = row.field.len > INT32_MAX ? INT32_MAX : (int32_t)row.field.len;
+  e->shared->length = length_of(&row);
   toon_row_release(store->db, &row);
   e->shared->keep = watched && toon_watch_unchanged(store->db, &stamp);
   e->shared->slot = (int32_t)stamp.slot;
@@ -88,20 +92,20 @@ napi_value collect(Env *e, size_t count, napi_value *values) {
 
 } // namespace
 
-/* One of many reads, at one moment. False with an exception pending. */
-static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, int mode, napi_value *out,
-                     uint8_t *kind) {
-  toon_row row;
+/* One of many reads, at one moment; `row` stays as it is if there is none, and is good for its facts only. False with an
+ * exception pending. */
+static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, int mode, napi_value *out, uint8_t *kind,
+                     toon_row *row) {
   toon_error err;
   bool found;
   toon_status status = mode == MODE_EXISTS ? toon_has(store->db, moment.snapshot, key, &found, &err)
-                                           : toon_get(store->db, moment.snapshot, key, &row, &found, &err);
+                                           : toon_get(store->db, moment.snapshot, key, row, &found, &err);
   if (status == TOON_OK && mode == MODE_EXISTS) {
     *kind = KIND_READY;
     *out = make_bool(e, found);
   } else if (status == TOON_OK && found) {
-    status = make_value(e, row.field, row.flags, mode, out, kind, &err);
-    toon_row_release(store->db, &row);
+    status = make_value(e, row->field, row->flags, mode, out, kind, &err);
+    toon_row_release(store->db, row);
   } else if (status == TOON_OK) {
     *kind = KIND_MISSING;
     napi_get_undefined(e->env, out);
@@ -136,8 +140,14 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
     at += keys[i].len;
     toon_prefetch(store->db, keys[i]);
   }
-  for (size_t i = 0; i < count; i++) /* value i takes the place of argument i, which was read before */
-    if (!read_one(c.e, store, moment, keys[i], mode, &c.argv[i], &c.e->shared->kinds[i])) return nullptr;
+  bool watched = store->words && !from.snapshot;
+  for (size_t i = 0; i < count; i++) { /* value i takes the place of argument i, which was read before */
+    toon_row row = {};
+    if (!read_one(c.e, store, moment, keys[i], mode, &c.argv[i], &c.e->shared->kinds[i], &row)) return nullptr;
+    bool keep = watched && row.field.len && !row.expires_at && (row.flags & 7) != TOON_BYTES;
+    c.e->shared->slots[i] = keep ? (int32_t)toon_watch_stamp(store->db, keys[i]).slot : -1;
+    c.e->shared->lengths[i] = length_of(&row);
+  }
   return collect(c.e, count, c.argv);
 }
 
@@ -162,9 +172,10 @@ napi_value js_getLong(napi_env env, napi_callback_info info) {
     napi_handle_scope scope;
     napi_value given, value;
     toon_key key;
+    toon_row row;
     if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
     bool ok = napi_get_element(env, c[2], i, &given) == napi_ok && read_key(c.e, given, &key) &&
-              read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i) &&
+              read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i, &row) &&
               napi_set_element(env, c[3], i, value) == napi_ok;
     napi_close_handle_scope(env, scope);
     if (!ok) return nullptr;
