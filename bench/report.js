@@ -42,18 +42,24 @@ function ratio (ours, other, unit) {
   return `${times >= 10 ? times.toFixed(0) : times.toFixed(2)} x`
 }
 
-// One goal: [what it is, 'met', 'missed' or ''].
+function goalText (goal, unit) {
+  if (goal === undefined) return ''
+  return `${goal.least !== undefined ? '>=' : '<='} ${figure(goal.least ?? goal.most, unit)}${goal.rust ? ' (Rust)' : ''}`
+}
+
+function verdict (goal, value) {
+  if (goal === undefined || value === undefined) return ''
+  return (goal.least !== undefined ? value >= goal.least : value <= goal.most) ? 'met' : 'missed'
+}
+
+// One goal of a case: [what it is, 'met', 'missed' or ''].
 function judge (goal, unit, value) {
   const ours = value('toonstore')
-  if (goal.to === undefined) {
-    const text = `${goal.least !== undefined ? '>=' : '<='} ${figure(goal.least ?? goal.most, unit)}${goal.rust ? ' (Rust)' : ''}`
-    if (ours === undefined) return [text, '']
-    return [text, (goal.least !== undefined ? ours >= goal.least : ours <= goal.most) ? 'met' : 'missed']
-  }
+  if (goal.to === undefined) return [goalText(goal, unit), verdict(goal, ours)]
   const other = goal.to === 'best' ? bestPeer(value, unit)?.value : value(goal.to)
   const text = `>= ${goal.least} x ${goal.to === 'best' ? 'best peer' : goal.to}`
   if (ours === undefined || other === undefined) return [text, '']
-  return [`${text}: ${ratio(ours, other, unit)}`, ours / other >= goal.least ? 'met' : 'missed']
+  return [`${text}: ${ratio(ours, other, unit)}`, verdict(goal, ours / other)]
 }
 
 /**
