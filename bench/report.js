@@ -84,7 +84,7 @@ function table (results) {
     rows.push([
       title, unit, ...drivers.map(cell),
       ours !== undefined && best !== undefined && ours > 0 ? `${ratio(ours, best.value, unit)} ${best.driver}` : '',
-      judged.map(([text]) => text).join('; '), judged.map(([, verdict]) => verdict).filter(Boolean).join(', ')
+      judged.map(([text]) => text).join('; '), judged.map(([, word]) => word).filter(Boolean).join(', ')
     ])
   }
   return rows
