@@ -255,6 +255,190 @@ export interface Rows<V = Value> {
   readonly length: number
 }
 
+/** A document with the id under which it is stored. */
+export type WithId<T> = { _id: string } & Omit<T, '_id'>
+
+type Element<T> = T extends readonly (infer U)[] ? U : never
+type Operand<T> = T | Element<T> | (T extends Date ? string : never) | null
+
+/** Operators of one field. */
+export interface Conditions<T = JsonValue> {
+  /** equal; null is equal to absent, arrays and objects are equal as a whole, names in the same order */
+  $eq?: Operand<T>
+  $ne?: Operand<T>
+  /** larger, within one type: numbers, strings by their UTF-8 bytes, booleans (false < true); other types do not match */
+  $gt?: string | number | boolean | Date
+  $gte?: string | number | boolean | Date
+  $lt?: string | number | boolean | Date
+  $lte?: string | number | boolean | Date
+  $in?: readonly Operand<T>[]
+  $nin?: readonly Operand<T>[]
+  /** the field is there, null or not */
+  $exists?: boolean
+  /** matches strings */
+  $regex?: string | RegExp
+  $options?: string
+  $not?: Conditions<T> | RegExp
+}
+
+/**
+ * What documents are to fulfil: a value that a field is equal to, or operators, for each of some fields; all must hold. A field
+ * of a field is named by a path, 'address.city'; paths lead through objects, not into arrays. A condition on an array also
+ * holds if one of its scalars fulfils it: { tags: 'new' }. $ne, $nin and $not hold wherever their opposite does not, so where the
+ * field is absent too.
+ */
+export type Filter<T = JsonValue> =
+  { [K in keyof WithId<T>]?: Operand<WithId<T>[K]> | Conditions<WithId<T>[K]> | RegExp } &
+  { [path: `${string}.${string}`]: unknown } &
+  { $and?: readonly Filter<T>[], $or?: readonly Filter<T>[], $not?: Filter<T> }
+
+type Direction = 1 | -1 | 'asc' | 'desc'
+
+export interface FindOptions<T = JsonValue, F = readonly Field[]> {
+  where?: Filter<T>
+  /** pick fields, named by their paths; absent ones are left out, and _id if it is not among them */
+  fields?: F
+  /**
+   * a field, or fields with directions, the first deciding. null and absent < false < true < numbers < strings (by their UTF-8
+   * bytes) < arrays and objects, which are all equal; equal documents are in the order of their ids, in the last direction.
+   * Without it documents come in any order
+   */
+  orderBy?: string | { readonly [path: string]: Direction }
+  limit?: number
+  offset?: number
+  signal?: AbortSignal
+}
+
+export interface CollectionToToonOptions<T = JsonValue> extends FindOptions<T>,
+  Pick<ToToonOptions, 'name' | 'delimiter' | 'maxTokens' | 'countTokens' | 'note'> {}
+
+/** What find() gives, with these fields. */
+export type FoundValue<T, F> =
+  F extends readonly (infer N)[]
+    ? { [K in N as K extends string ? K : string]?: K extends keyof WithId<T> ? WithId<T>[K] : JsonValue }
+    : WithId<T>
+
+/** The documents of a query, of the moment it was made: iterate it once, by for...of or for await...of. They are yours. */
+export type Found<T> = Range<T>
+
+type FieldList = string | readonly Field[]
+
+export interface AggregateOptions<T = JsonValue> {
+  where?: Filter<T>
+  /** a group for each value, in the order of values; null and absent are one */
+  groupBy?: FieldList
+  count?: boolean
+  /** of the numbers: other values are passed over */
+  sum?: FieldList
+  /** of the numbers; null if there are none */
+  avg?: FieldList
+  /** of all scalars but null; null if there are none */
+  min?: FieldList
+  max?: FieldList
+}
+
+type Name<F> = F extends string ? F : F extends readonly (infer U)[] ? Extract<U, string> : never
+
+/** One result of aggregate(). */
+export type Aggregate<O> =
+  (O extends { groupBy: infer F } ? { group: { [K in Name<F>]: JsonValue } } : {}) &
+  (O extends { count: true } ? { count: number } : {}) &
+  (O extends { sum: infer F } ? { sum: { [K in Name<F>]: number } } : {}) &
+  (O extends { avg: infer F } ? { avg: { [K in Name<F>]: number | null } } : {}) &
+  (O extends { min: infer F } ? { min: { [K in Name<F>]: null | boolean | number | string } } : {}) &
+  (O extends { max: infer F } ? { max: { [K in Name<F>]: null | boolean | number | string } } : {})
+
+export interface Explanation {
+  /** all documents, some ids, or an index */
+  plan: 'scan' | 'ids' | 'index'
+  /** fields of the index */
+  index: string[] | null
+  /** of keys, that were walked */
+  ranges: number
+  /** the documents were sorted in memory */
+  sorted: boolean
+  entriesRead: number
+  rowsRead: number
+  /** of the text of those rows */
+  bytesRead: number
+  rowsReturned: number
+}
+
+export interface IndexInfo {
+  fields: string[]
+  unique: boolean
+  state: 'building' | 'ready' | 'dropping'
+}
+
+/** A collection of a store as it is now, or of a snapshot. */
+export interface CollectionView<T extends object = { [name: string]: JsonValue }> {
+  readonly name: string
+  /** A copy of your own, which begins with its _id. */
+  get (id: string): WithId<T> | undefined
+  /** TOON_EINVAL, with the place in the filter, for what is no query. */
+  find<const F extends readonly Field[] | undefined = undefined> (query?: FindOptions<T, F>): Found<FoundValue<T, F>>
+  findOne<const F extends readonly Field[] | undefined = undefined> (query?: FindOptions<T, F>): FoundValue<T, F> | undefined
+  /** All documents, read on another thread (on this one if the filter has regular expressions). */
+  findAsync<const F extends readonly Field[] | undefined = undefined> (query?: FindOptions<T, F>): Promise<FoundValue<T, F>[]>
+  count (query?: Pick<FindOptions<T>, 'where' | 'limit' | 'offset'>): number
+  /** One result for each group; a single one without groupBy. */
+  aggregate<const O extends AggregateOptions<T>> (query: O): O extends { groupBy: FieldList } ? Aggregate<O>[] : Aggregate<O>
+  /** encode() of the documents' array, or of { [name]: array }; with `fields`, what a document lacks is null. */
+  toToon (query?: CollectionToToonOptions<T>): string
+  /** Run a query and tell what was read. */
+  explain (query?: FindOptions<T>): Explanation
+  indexes (): IndexInfo[]
+}
+
+/**
+ * Documents under the keys `<name>/<id>`, as ordinary rows. Every method that writes keeps the indexes in the same commit. What
+ * is written to such keys in other ways (db.put, the server) is found by queries that use no index; call reindex() after it.
+ *
+ * @typeParam T - what the documents are, without _id
+ */
+export interface Collection<T extends object = { [name: string]: JsonValue }> extends CollectionView<T> {
+  /** Resolves when the indexes given to db.collection() can be used; rejects if one cannot be made. */
+  ready (): Promise<void>
+  /** The id: the document's _id, or one that sorts by time. TOON_EUNIQUE if it is there, or a value of a unique index. */
+  insert (document: T & { _id?: string }, options?: RowPutOptions): Promise<string>
+  /** All of them or none. */
+  insert (documents: readonly (T & { _id?: string })[], options?: RowPutOptions): Promise<string[]>
+  put (id: string, document: T & { _id?: string }, options?: RowPutOptions): Promise<void>
+  /** Replace a document by what fn makes of it, with nobody in between; undefined deletes it. The new document. */
+  update (
+    id: string,
+    fn: (old: WithId<T> | undefined) => (T & { _id?: string }) | undefined | Promise<(T & { _id?: string }) | undefined>,
+    options?: Pick<TransactionOptions, 'retries'>
+  ): Promise<WithId<T> | undefined>
+  /** Whether there was such a document. */
+  delete (id: string): Promise<boolean>
+  /**
+   * Resolves when it can be used; writes go on meanwhile. unique: no two documents have the same values, unless one of them is
+   * null or absent; TOON_EUNIQUE if some have.
+   */
+  createIndex (fields: FieldList, options?: { unique?: boolean }): Promise<void>
+  /** Whether there was one. */
+  dropIndex (fields: FieldList): Promise<boolean>
+  /** Build all indexes again, after writes past the collection. */
+  reindex (): Promise<void>
+}
+
+/** A collection inside a transaction: buffered, and committed with the rest. */
+export interface TransactionCollection<T extends object = { [name: string]: JsonValue }> {
+  readonly name: string
+  get (id: string): WithId<T> | undefined
+  insert (document: T & { _id?: string }, options?: RowPutOptions): string
+  insert (documents: readonly (T & { _id?: string })[], options?: RowPutOptions): string[]
+  put (id: string, document: T & { _id?: string }, options?: RowPutOptions): void
+  update (id: string, fn: (old: WithId<T> | undefined) => (T & { _id?: string }) | undefined): WithId<T> | undefined
+  delete (id: string): boolean
+}
+
+export interface CollectionOptions {
+  /** made in the background if they are not there; await ready() to use them */
+  indexes?: readonly (FieldList | { fields: FieldList, unique?: boolean })[]
+}
+
 /**
  * The state of a store at one moment. It holds back the reuse of memory and files until it is closed (or
  * garbage-collected). TOON_ECLOSED once it or its store is closed.
@@ -276,6 +460,7 @@ export interface Snapshot<V = Value> {
   values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>
   count (range?: RangeBounds): number
   toToon (options?: ToToonOptions): string
+  collection<T extends object = { [name: string]: JsonValue }> (name: string): CollectionView<T>
   /** Calling it again does nothing. */
   close (): void
   [Symbol.dispose] (): void
@@ -326,6 +511,7 @@ export interface Transaction<V = Value> {
   put (key: Key, value: V, options?: RowPutOptions): void
   /** Whether the key existed. */
   delete (key: Key): boolean
+  collection<T extends object = { [name: string]: JsonValue }> (name: string): TransactionCollection<T>
   savepoint (): Savepoint
   /** TOON_ECONFLICT if somebody else was faster; nothing is written then. */
   commit (): Promise<void>
@@ -460,6 +646,13 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
    * TOON_EINVAL for a key that is not UTF-8.
    */
   toToon (options?: ToToonOptions): string
+
+  /**
+   * Documents under the keys `<name>/<id>`, with queries and indexes. The same name gives the same object.
+   *
+   * @typeParam T - what the documents are
+   */
+  collection<T extends object = { [name: string]: JsonValue }> (name: string, options?: CollectionOptions): Collection<T>
 
   /** Serve the Redis protocol from this process, on a loopback address. */
   listen (options?: ListenOptions): Promise<Server>

@@ -13,10 +13,9 @@ const OPTIONS = new Set([...BOUND_OPTIONS, 'fields', 'name', 'delimiter', 'maxTo
 const FIRST_GUESS = 64 // rows
 const LIMIT = 4 // the place of the limit among the bounds
 
-function parse (options) {
-  const given = checkObject(options)
-  checkNames(given, OPTIONS, 'option of toToon')
-  const { fields, name, delimiter = ',', maxTokens, countTokens = estimateTokens, note = false } = given
+// What decides about the text of a document, of the options given.
+function parseText (given) {
+  const { name, delimiter = ',', maxTokens, countTokens = estimateTokens, note = false } = given
   if (name !== undefined && typeof name !== 'string') throw invalidType(`name must be a string (got ${show(name)})`)
   checkDelimiter(delimiter)
   if (maxTokens !== undefined) checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER)
@@ -24,17 +23,23 @@ function parse (options) {
     throw invalidType(`countTokens must be a function (got ${show(countTokens)})`)
   }
   if (typeof note !== 'boolean') throw invalidType(`note must be a boolean (got ${show(note)})`)
-  checkSignal(given.signal)?.throwIfAborted()
-  const bounds = parseBounds(given, false)
-  const empty = encode(name === undefined ? {} : Object.fromEntries([[name, {}]]))
-  const paths = parseFields(fields)
 
   function count (text) {
     const tokens = countTokens(text)
     if (Number.isFinite(tokens) && tokens >= 0) return tokens
     throw invalidType(`countTokens must return a finite number from 0 (got ${show(tokens)})`)
   }
-  return { bounds, paths, name, delimiter: delimiter.charCodeAt(0), maxTokens, count, note, empty }
+  return { name, delimiter: delimiter.charCodeAt(0), maxTokens, count, note }
+}
+
+function parse (options) {
+  const given = checkObject(options)
+  checkNames(given, OPTIONS, 'option of toToon')
+  const text = parseText(given)
+  checkSignal(given.signal)?.throwIfAborted()
+  const bounds = parseBounds(given, false)
+  const empty = encode(text.name === undefined ? {} : Object.fromEntries([[text.name, {}]]))
+  return { ...text, bounds, paths: parseFields(given.fields), empty }
 }
 
 function noteOf (rows) {
@@ -67,35 +72,47 @@ function fit (texts, count, budget, guess, most = Infinity) {
   return best
 }
 
-// A document of as many rows as fit, from a snapshot.
-function withinBudget (source, parsed) {
-  const { bounds, paths, name, delimiter, maxTokens, count, note, empty } = parsed
-  const limit = bounds[LIMIT] === 0 ? Infinity : bounds[LIMIT]
-
-  function texts (rows) {
-    const few = bounds.slice()
-    few[LIMIT] = Math.min(rows, limit)
-    const text = native.rangeToon(source, ...few, paths, name, delimiter)
-    return { text, rows: doubles[2], whole: doubles[2] < rows || rows >= limit }
-  }
-
-  let best = fit(texts, count, maxTokens, Math.min(FIRST_GUESS, limit))
+/**
+ * A document of as many rows as fit a budget.
+ *
+ * @param {function(number): { text: string, rows: number, whole: boolean }} texts - a document of at most so many rows, the
+ *   number it has, and whether there are no more
+ * @param {function(): number} total - of all rows, for a note
+ * @param {{ maxTokens: number, count: function(string): number, note: boolean, empty: string }} how - empty: the document of
+ *   no rows
+ * @param {number} most - rows that texts() can be asked for
+ * @returns {string}
+ */
+function withinBudget (texts, total, { maxTokens, count, note, empty }, most) {
+  let best = fit(texts, count, maxTokens, Math.min(FIRST_GUESS, most))
   if (note && !best.whole) {
-    const total = native.rangeCount(source, ...bounds)
-    if (best.rows < total) {
+    const all = total()
+    if (best.rows < all) {
       const noted = rows => {
         const found = texts(rows)
-        return { text: `${found.text}\n${noteOf(total - found.rows)}`, rows: found.rows, whole: false }
+        return { text: `${found.text}\n${noteOf(all - found.rows)}`, rows: found.rows, whole: false }
       }
       if (best.rows > 0) best = fit(noted, count, maxTokens, best.rows, best.rows)
       if (best.text === undefined) {
-        const text = empty === '' ? noteOf(total) : `${empty}\n${noteOf(total)}`
+        const text = empty === '' ? noteOf(all) : `${empty}\n${noteOf(all)}`
         return count(text) <= maxTokens ? text : ''
       }
     }
   }
   if (best.text !== undefined) return best.text
   return count(empty) <= maxTokens ? empty : ''
+}
+
+// A document of a range, from a snapshot.
+function rangeWithinBudget (source, parsed) {
+  const { bounds, paths, name, delimiter } = parsed
+  const limit = bounds[LIMIT] === 0 ? Infinity : bounds[LIMIT]
+  return withinBudget(rows => {
+    const few = bounds.slice()
+    few[LIMIT] = Math.min(rows, limit)
+    const text = native.rangeToon(source, ...few, paths, name, delimiter)
+    return { text, rows: doubles[2], whole: doubles[2] < rows || rows >= limit }
+  }, () => native.rangeCount(source, ...bounds), parsed, limit)
 }
 
 /**
@@ -119,13 +136,13 @@ function toToon (handle, options) {
     return maxTokens === undefined || parsed.count(empty) <= maxTokens ? empty : ''
   }
   if (maxTokens === undefined) return native.rangeToon(handle, ...bounds, paths, name, delimiter)
-  if (handle < 0) return withinBudget(handle, parsed)
+  if (handle < 0) return rangeWithinBudget(handle, parsed)
   const snapshot = native.snapshotOpen(handle)
   try {
-    return withinBudget(snapshot, parsed)
+    return rangeWithinBudget(snapshot, parsed)
   } finally {
     native.snapshotClose(snapshot)
   }
 }
 
-module.exports = { toToon }
+module.exports = { toToon, parseText, withinBudget }

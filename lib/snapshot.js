@@ -143,6 +143,17 @@ class Snapshot {
     return toToon(this.#place.handle, options)
   }
 
+  /**
+   * A collection as it was: the reading half of db.collection().
+   *
+   * @param {string} name
+   * @returns {CollectionView}
+   */
+  collection (name) {
+    native.storeNow(this.#place.handle) // throws if it is closed
+    return this.#store.collection(name).at(this, this.#place)
+  }
+
   /** Release what the snapshot holds. Calling it again does nothing. */
   close () {
     if (this.#place.handle === CLOSED) return

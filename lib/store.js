@@ -19,6 +19,7 @@ const { transaction, transactionSync, update } = require('./transactions')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
 const { toToon } = require('./document')
+const { Collections } = require('./collection')
 const { listen } = require('./server')
 
 const OPENING = Symbol('opening')
@@ -78,6 +79,7 @@ class ToonStore extends EventEmitter {
   #writer
   #path
   #closing
+  #collections
 
   /** @private Use ToonStore.open(). */
   constructor (token, handle, path, options) {
@@ -86,6 +88,7 @@ class ToonStore extends EventEmitter {
     this.#path = path
     this.#writer = new Writer(handle, options.durability)
     this.#writer.onEvents = emitter(this, options)
+    this.#collections = new Collections(this, this.#writer)
     this.rows = new Rows(this, this.#writer)
     Object.defineProperty(this, 'rows', { writable: false, configurable: false, enumerable: true })
     forgotten.register(this, this.#writer, this.#writer)
@@ -415,6 +418,24 @@ class ToonStore extends EventEmitter {
    */
   toToon (options) {
     return toToon(this.#writer.handle, options)
+  }
+
+  /**
+   * A collection: documents under the keys `<name>/<id>`, with queries and indexes. The same name gives the same object.
+   *
+   * @param {string} name - may have slashes: 'users/7/orders' is a collection of its own
+   * @param {object} [options]
+   * @param {Array<string|string[]|{ fields: string|string[], unique?: boolean }>} [options.indexes] - made in the background
+   *   if they are not there; await its ready() to use them
+   * @returns {Collection}
+   * @throws {TypeError|ToonError} TOON_EINVAL, TOON_ECLOSED
+   * @example
+   * const users = db.collection('users', { indexes: ['age', { fields: 'email', unique: true }] })
+   * await users.insert({ name: 'Ada', email: 'ada@example.com', age: 36 })
+   * users.find({ where: { age: { $gte: 18 } }, orderBy: 'age' }).toArray()
+   */
+  collection (name, options) {
+    return this.#collections.open(name, options)
   }
 
   /**

@@ -3,9 +3,9 @@
 
 const { isUtf8 } = require('node:buffer')
 const { inspect } = require('node:util')
-const { native, integers } = require('./binding')
+const { native, integers, doubles } = require('./binding')
 const { ToonError, invalidType, withKey, show } = require('./errors')
-const { AS_VALUE, STRING, BYTES, checkKey, isBytes, formOf, givenOf, finish, deepFreeze, mutableOf } = require('./values')
+const { AS_VALUE, STRING, BYTES, JSON_FORM, checkKey, isBytes, formOf, givenOf, finish, deepFreeze, mutableOf } = require('./values')
 const { checkObject, checkNames } = require('./options')
 const { ROW_OPTIONS, putOptions } = require('./writes')
 const { checkList } = require('./rows')
@@ -20,9 +20,11 @@ const forgotten = new FinalizationRegistry(handle => native.snapshotClose(handle
 // No snapshot has this handle.
 const ENDED = -1
 
+const ASCII = /^[\x00-\x7f]*$/
+
 // A key as a string of its bytes, which compares as the store orders keys. Strings and bytes that name one key are equal.
 function idOf (key) {
-  return Buffer.from(key).latin1Slice()
+  return typeof key === 'string' && ASCII.test(key) ? key : Buffer.from(key).latin1Slice()
 }
 
 // A key as ranges hand it out.
@@ -92,6 +94,7 @@ class Transaction {
   #writer
   #handle // of the snapshot
   #writes = new Map() // id -> { id, key, given, form (undefined: deleted), how }
+  #expected = null // keys that must be as they were, for collections: id -> key
   #keys = null // what was read, for 'serializable': id -> key
   #ranges = null // { bounds, last, complete }
   #commit = null // promise of the commit
@@ -273,6 +276,45 @@ class Transaction {
   }
 
   /**
+   * A collection inside this transaction: get, insert, put, update and delete, buffered with the rest.
+   *
+   * @param {string} name
+   * @returns {TransactionCollection}
+   */
+  collection (name) {
+    this.#check()
+    return this.#store.collection(name).within(this)
+  }
+
+  /** @private The snapshot's handle, for reading past the transaction's own writes. */
+  get source () {
+    this.#check()
+    return this.#handle
+  }
+
+  /** @private The commit is a conflict if this key is changed by somebody else. */
+  expect (key) {
+    const id = this.#idOf(key)
+    this.#expected ??= new Map()
+    this.#expected.set(id, key)
+  }
+
+  /** @private The value of a key, to be changed, and whether it has an expiry; undefined if there is none. */
+  look (key) {
+    const own = this.#writes.get(this.#idOf(key))
+    if (own !== undefined && own.form === undefined) return undefined
+    const value = this.get(key, { mutable: true })
+    if (value === undefined) return undefined
+    return { value, lapses: own === undefined ? doubles[1] !== 0 : own.how !== undefined }
+  }
+
+  /** @private put() of a string key and JSON text, with options that were checked. */
+  putJson (key, json, how) {
+    const id = this.#idOf(key)
+    this.#writes.set(id, { id, key, given: JSON_FORM, form: json, how })
+  }
+
+  /**
    * @param {string|Uint8Array} key
    * @returns {boolean} whether the key existed
    */
@@ -304,6 +346,7 @@ class Transaction {
     native.arenaBeginAt(arena, this.#handle)
     let key
     try {
+      if (this.#expected !== null) for (const read of this.#expected.values()) native.arenaExpect(arena, read)
       if (this.#keys !== null) {
         for (const read of this.#keys.values()) native.arenaExpect(arena, read)
         for (const note of this.#ranges) {

@@ -13,8 +13,9 @@ const doors = {
   index: ['os', 'base'],
   cache: ['base'],
   store: ['base', 'os', 'toon', 'log', 'index', 'cache', 'toonstore.h'],
+  query: ['toonstore.h', 'base', 'toon'],
   resp: ['toonstore.h', 'base'],
-  napi: ['toonstore.h', 'resp/server.h', 'base/utf.h'], // JavaScript strings are UTF-16: the conversion is shared
+  napi: ['toonstore.h', 'query/query.h', 'resp/server.h', 'base/utf.h'], // JavaScript strings are UTF-16: the conversion is shared
   'toonstore.h': ['base', 'toon/toon.h']
 }
 

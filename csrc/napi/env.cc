@@ -67,6 +67,7 @@ void cleanup(void *data) {
     list = next;
   }
   e->arenas.each([&](Arena *arena) { arena_free(e, arena); });
+  e->queries.each([&](Query *query) { query_close(e, query); });
   e->cursors.each([&](Cursor *cursor) { cursor_close(e, cursor); });
   e->snapshots.each([&](Snapshot *snapshot) { snapshot_close(e, snapshot); });
   for (Store *store : e->all) {
@@ -192,6 +193,7 @@ template <class T> T *look_up(Env *e, const Table<T> &table, napi_value handle) 
 Store *store_of(Env *e, napi_value handle) { return look_up(e, e->stores, handle); }
 Arena *arena_of(Env *e, napi_value handle) { return look_up(e, e->arenas, handle); }
 Cursor *cursor_of(Env *e, napi_value handle) { return look_up(e, e->cursors, handle); }
+Query *query_of(Env *e, napi_value handle) { return look_up(e, e->queries, handle); }
 
 Snapshot *snapshot_of(Env *e, napi_value handle) {
   int32_t number = 0;

@@ -35,6 +35,7 @@ struct Env;
 struct Store;
 struct Arena;
 struct Cursor;
+struct Query;
 struct Snapshot;
 struct ServerEvent;
 
@@ -182,6 +183,7 @@ struct Env {
   Table<Store> stores;
   Table<Arena> arenas;
   Table<Cursor> cursors;
+  Table<Query> queries;
   Table<Snapshot> snapshots;
   Table<Server> servers;
   std::vector<Store *> all; /* every store not yet closed, whether or not it still has a handle */
@@ -219,6 +221,7 @@ napi_value error_object(Env *e, const toon_error *err);
 Store *store_of(Env *e, napi_value handle);
 Arena *arena_of(Env *e, napi_value handle);
 Cursor *cursor_of(Env *e, napi_value handle);
+Query *query_of(Env *e, napi_value handle);
 Snapshot *snapshot_of(Env *e, napi_value handle);
 
 /* What a reading function reads from: a store as it is now, or a snapshot of it. store is nullptr with an
@@ -245,6 +248,7 @@ void arena_free(Env *e, Arena *arena);
 void arena_deliver(Env *e, Arena *arena);
 /* Close a cursor and its snapshot; one that a job uses is closed by the job's end. */
 void cursor_close(Env *e, Cursor *cursor);
+void query_close(Env *e, Query *query);
 
 /* Stop every server, when the environment ends. */
 void servers_stop(Env *e);

@@ -32,6 +32,15 @@
   X(cursorClose)               \
   X(rangeCount)                \
   X(rangeToon)                 \
+  /* query.cc */               \
+  X(queryOpen)                 \
+  X(queryNext)                 \
+  X(queryNextAsync)            \
+  X(queryToon)                 \
+  X(queryCount)                \
+  X(queryGroups)               \
+  X(queryCounted)              \
+  X(queryClose)                \
   /* snapshot.cc */            \
   X(snapshotOpen)              \
   X(snapshotClose)             \

@@ -1,40 +1,43 @@
 /* Projections: the paths of the fields that JavaScript asks for, and what was picked as a JavaScript value. */
 #include "range.h"
 
-#include <string>
-
 namespace toonstore {
 
-bool Projection::read(Env *e, napi_value paths, bool nulls) {
+bool Paths::read(Env *e, napi_value paths) {
   napi_valuetype type = napi_undefined;
   napi_typeof(e->env, paths, &type);
-  if (type == napi_undefined) return true;
+  given = type != napi_undefined;
+  if (!given) return true;
   uint32_t count = 0;
-  std::vector<std::string> texts;
   std::vector<uint32_t> counts;
   if (napi_get_array_length(e->env, paths, &count) != napi_ok) return fail_type(e, "paths were expected"), false;
   for (uint32_t i = 0; i < count; i++) {
     napi_value path, name;
-    uint32_t names = 0;
-    if (napi_get_element(e->env, paths, i, &path) != napi_ok || napi_get_array_length(e->env, path, &names) != napi_ok)
+    uint32_t n = 0;
+    if (napi_get_element(e->env, paths, i, &path) != napi_ok || napi_get_array_length(e->env, path, &n) != napi_ok)
       return fail_type(e, "a path must be an array of names"), false;
-    counts.push_back(names);
-    for (uint32_t j = 0; j < names; j++) {
+    counts.push_back(n);
+    for (uint32_t j = 0; j < n; j++) {
       toon_slice text;
       if (napi_get_element(e->env, path, j, &name) != napi_ok || !read_text(e, name, &text)) return false;
       texts.emplace_back(reinterpret_cast<const char *>(text.ptr), text.len);
     }
   }
-  std::vector<toon_slice> names;
   for (const std::string &text : texts) names.push_back(toon_slice_of(text.data(), text.size()));
-  std::vector<toon_path> list;
   size_t at = 0;
   for (uint32_t n : counts) {
     list.push_back({names.data() + at, n});
     at += n;
   }
+  return true;
+}
+
+bool Projection::read(Env *e, napi_value value, bool nulls) {
+  Paths paths;
+  if (!paths.read(e, value)) return false;
+  if (!paths.given) return true;
   toon_error err;
-  if (toon_projection_new(list.data(), list.size(), nulls, &toon, &err) == TOON_OK) return true;
+  if (toon_projection_new(paths.list.data(), paths.list.size(), nulls, &toon, &err) == TOON_OK) return true;
   fail(e, &err);
   return false;
 }

@@ -4,6 +4,8 @@
 
 #include "convert.h"
 
+#include <string>
+
 namespace toonstore {
 
 struct Range {
@@ -13,6 +15,17 @@ struct Range {
 
   toon_range toon = {};
   std::unique_ptr<uint8_t[]> memory[3];
+};
+
+/* Paths as JavaScript gives them: undefined or an array of arrays of names. */
+struct Paths {
+  /* False with an exception pending. */
+  bool read(Env *e, napi_value paths);
+
+  bool given = false;
+  std::vector<toon_path> list; /* into the following */
+  std::vector<toon_slice> names;
+  std::vector<std::string> texts;
 };
 
 /* The fields that JavaScript asks for. */
@@ -35,7 +48,8 @@ struct Projection {
 /* A value from what pick() gave. */
 toon_status make_picked(Env *e, toon_slice picked, int mode, napi_value *out, uint8_t *kind, toon_error *err);
 
-/* Close every cursor and snapshot of a store; free its arenas that were not submitted. */
+/* Close every query, cursor and snapshot of a store; free its arenas that were not submitted. */
+void queries_close(Store *store);
 void cursors_close(Store *store);
 void snapshots_close(Store *store);
 void arenas_free(Store *store);

@@ -214,6 +214,7 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   store_unwatch(store);
   store->closing = true;
   store_hold(store);
+  queries_close(store);
   cursors_close(store);
   arenas_free(store);
   snapshots_close(store);

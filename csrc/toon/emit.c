@@ -8,12 +8,14 @@
 #include "base/alloc.h"
 #include "base/utf.h"
 #include "toon/header.h"
+#include "toon/item.h"
 #include "toon/scan.h"
 
 struct toon_emitter {
   toon_projection *projection;
   uint8_t delimiter;
   bool named, table; /* table: `text` is the lines of a table, else JSON */
+  bool items;        /* rows have ids, not keys, and are the elements of an array */
   uint64_t rows;
   toon_buf name;    /* as it was given */
   toon_buf columns; /* between the braces */
@@ -66,6 +68,11 @@ toon_status toon_emitter_new(toon_projection *projection, toon_slice name, uint8
   return TOON_OK;
 }
 
+void toon_emitter_items(toon_emitter *e) {
+  e->items = true;
+  if (!e->table) e->text.ptr[0] = '[';
+}
+
 void toon_emitter_free(toon_emitter *e) {
   if (!e) return;
   toon_buf_free(&e->name);
@@ -98,10 +105,11 @@ static size_t start_length(const uint8_t *line, const uint8_t *end) {
 static toon_status learn(toon_emitter *e, toon_slice field, bool *fits) {
   const uint8_t *p = field.ptr + 2, *end = field.ptr + field.len;
   *fits = p < end;
+  if (*fits && e->items) TOON_TRY(toon_buf_lit(&e->columns, "_id"));
   while (*fits && p < end) {
     const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
     size_t len = newline ? start_length(p, newline) : 0;
-    *fits = len > 0;
+    *fits = len > 0 && !(e->items && len == 7 && memcmp(p, "  _id: ", 7) == 0);
     if (!*fits) break;
     if (e->columns.len) TOON_TRY(toon_buf_byte(&e->columns, e->delimiter));
     TOON_TRY(toon_buf_append(&e->columns, p + 2, len - 4));
@@ -113,17 +121,18 @@ static toon_status learn(toon_emitter *e, toon_slice field, bool *fits) {
 }
 
 /* The cells of a row that has just the columns learnt. *fits: it has; else what was written is to be forgotten. */
-static toon_status put_learnt(toon_emitter *e, toon_slice field, toon_writer *w, bool *fits) {
+static toon_status put_learnt(toon_emitter *e, toon_slice id, toon_slice field, toon_writer *w, bool *fits) {
   const size_t *lengths = (const size_t *)(const void *)e->lengths.ptr;
   size_t count = e->lengths.len / sizeof *lengths;
   const uint8_t *p = field.ptr + 2, *end = field.ptr + field.len, *start = e->starts.ptr;
   *fits = false;
+  if (e->items) TOON_TRY(toon_write_text(w, id, e->delimiter));
   for (size_t i = 0; i < count; start += lengths[i], i++) {
     size_t len = lengths[i];
     if ((size_t)(end - p) < len + 2 || memcmp(p, start, len) != 0 || p[len] == '[') return TOON_OK;
     const uint8_t *newline = memchr(p + len, '\n', (size_t)(end - p) - len);
     if (!newline || newline == p + len) return TOON_OK;
-    if (i) {
+    if (i || e->items) {
       TOON_TRY(toon_room(w, 1));
       toon_write_byte(w, e->delimiter);
     }
@@ -142,24 +151,32 @@ static toon_status add_line(toon_emitter *e, toon_slice key, toon_slice field, b
   if (*fits && !e->projection && e->rows == 0) TOON_TRY(learn(e, field, fits));
   if (!*fits) return TOON_OK;
   toon_writer w;
+  size_t len = e->text.len;
   TOON_TRY(toon_writer_begin(&w, &e->text, key.len + 64, TOON_TEXT_MAX - e->text.len));
   TOON_TRY(toon_room(&w, 2));
   toon_write(&w, "  ", 2);
-  TOON_TRY(toon_write_key(&w, key));
-  TOON_TRY(toon_room(&w, 2));
-  toon_write(&w, ": ", 2);
+  if (!e->items) {
+    TOON_TRY(toon_write_key(&w, key));
+    TOON_TRY(toon_room(&w, 2));
+    toon_write(&w, ": ", 2);
+  } else if (e->projection) {
+    TOON_TRY(toon_projection_set_id(e->projection, key));
+  }
   TOON_TRY(e->projection ? toon_projection_cells(e->projection, field, e->delimiter, &w, fits)
-                         : put_learnt(e, field, &w, fits));
-  if (!*fits) return TOON_OK; /* the writer is not ended, so nothing was written */
+                         : put_learnt(e, key, field, &w, fits));
+  if (!*fits) {
+    e->text.len = len; /* a writer that had to grow has kept what was written */
+    return TOON_OK;
+  }
   TOON_TRY(toon_room(&w, 1));
   toon_write_byte(&w, '\n');
   toon_writer_end(&w);
   return TOON_OK;
 }
 
-/* [N:]{columns}: */
+/* [N:]{columns}: or [N]{columns}: */
 static toon_status put_header(const toon_emitter *e, toon_buf *out) {
-  TOON_TRY(toon_buf_printf(out, "[%llu:", (unsigned long long)e->rows));
+  TOON_TRY(toon_buf_printf(out, e->items ? "[%llu" : "[%llu:", (unsigned long long)e->rows));
   if (e->delimiter != ',') TOON_TRY(toon_buf_byte(out, e->delimiter));
   TOON_TRY(toon_buf_lit(out, "]{"));
   TOON_TRY(toon_buf_add(out, toon_buf_slice(&e->columns)));
@@ -174,7 +191,7 @@ static toon_status put_table(toon_emitter *e, bool named, toon_buf *out) {
 
 /* ---- JSON ---- */
 
-/* Go on in JSON: "{" and the rows so far, each but the first with a comma in front. */
+/* Go on in JSON: the opening bracket and the rows so far, each but the first with a comma in front. */
 static toon_status leave_table(toon_emitter *e, toon_error *err) {
   toon_buf lines = {0}, json = {0};
   toon_status status = TOON_OK;
@@ -187,9 +204,9 @@ static toon_status leave_table(toon_emitter *e, toon_error *err) {
       reported = status != TOON_OK;
     }
     toon_buf_free(&lines);
-    if (status == TOON_OK) json.len--; /* the brace that closes it */
+    if (status == TOON_OK) json.len--; /* the bracket that closes it */
   } else {
-    status = toon_buf_byte(&json, '{');
+    status = toon_buf_byte(&json, e->items ? '[' : '{');
   }
   if (status != TOON_OK) {
     toon_buf_free(&json);
@@ -208,6 +225,10 @@ static toon_status put_json_key(toon_buf *out, toon_slice key) {
 
 static toon_status add_json(toon_emitter *e, toon_slice key, toon_slice field, toon_error *err) {
   toon_status status = e->rows ? toon_buf_byte(&e->text, ',') : TOON_OK;
+  if (e->items && status == TOON_OK) {
+    TOON_TRY(toon_item_json(e->projection, key, field, &e->text, err));
+    return e->text.len > TOON_TEXT_MAX ? fail(err, TOON_EVALUETOOBIG) : TOON_OK;
+  }
   if (status == TOON_OK) status = put_json_key(&e->text, key);
   if (status != TOON_OK) return fail(err, status);
   TOON_TRY(e->projection ? toon_projection_json(e->projection, field, &e->text, err)
@@ -236,7 +257,7 @@ toon_status toon_emitter_add(toon_emitter *e, toon_slice key, toon_slice field, 
 
 toon_status toon_emitter_end(toon_emitter *e, toon_buf *out, toon_error *err) {
   size_t len = out->len;
-  if (e->table && e->rows >= 2) { /* the encoder makes a table of two rows or more */
+  if (e->table && e->rows >= (e->items ? 1 : 2)) { /* the encoder makes a keyed table of two rows or more */
     toon_status status = put_table(e, e->named, out);
     if (status == TOON_OK) return TOON_OK;
     out->len = len;
@@ -244,7 +265,7 @@ toon_status toon_emitter_end(toon_emitter *e, toon_buf *out, toon_error *err) {
   }
   if (e->table) TOON_TRY(leave_table(e, err));
   toon_buf json = {0};
-  toon_status status = toon_buf_byte(&e->text, '}');
+  toon_status status = toon_buf_byte(&e->text, e->items ? ']' : '}');
   if (status == TOON_OK && e->named) {
     status = toon_buf_byte(&json, '{');
     if (status == TOON_OK) status = put_json_key(&json, toon_slice_some(toon_buf_slice(&e->name)));

@@ -31,13 +31,16 @@ typedef struct target {
   uint32_t first, last; /* in a table: its columns, counted as cells; first > last if there is no such column */
   toon_columns group;   /* in a table: of a group of columns */
   bool is_group;
+  bool is_id; /* the path _id */
 } target;
 
 struct toon_projection {
   toon_decoder d;
   target *targets;
   size_t count;
-  bool nulls; /* a field that is not there is null */
+  bool nulls;  /* a field that is not there is null */
+  bool has_id; /* the path _id is the id given, not a field */
+  toon_buf id; /* its token */
   toon_slice *tokens;
   toon_buf text;  /* tokens, keys and columns */
   toon_buf cells; /* of uint32_t: where the cells of a row begin */
@@ -219,12 +222,15 @@ static toon_status follow(projector *p, toon_slice value, uint32_t depth, const 
 static toon_status find_all(projector *p, toon_slice body, uint32_t depth) {
   const uint8_t *at = body.ptr, *end = at + body.len, *next;
   size_t missing = p->count;
-  for (size_t i = 0; i < p->count; i++) p->targets[i].place.kind = NOWHERE;
+  for (size_t i = 0; i < p->count; i++) {
+    p->targets[i].place.kind = NOWHERE;
+    if (p->has_id && p->targets[i].is_id) missing--;
+  }
   for (toon_slice key; missing && at < end; at = next) {
     next = read_field(at, end, depth, &key);
     for (size_t i = 0; i < p->count; i++) {
       target *t = &p->targets[i];
-      if (!toon_slice_eq(t->tokens[0], key)) continue;
+      if (!toon_slice_eq(t->tokens[0], key) || (p->has_id && t->is_id)) continue;
       missing--;
       TOON_TRY(follow(p, behind(key, next), depth, t->tokens + 1, t->count - 1, &t->place));
     }
@@ -365,11 +371,32 @@ static toon_status put_items(projector *p, const uint8_t *at, const uint8_t *end
 static toon_status find_in_field(projector *p, toon_slice field, bool *object) {
   toon_header header;
   *object = true;
-  if (is_nested(field)) return find_all(p, toon_slice_of(field.ptr + 2, field.len - 2), 1);
-  *object = read_table(field, &header) && header.keyed;
-  for (size_t i = 0; *object && i < p->count; i++)
-    TOON_TRY(follow(p, field, 0, p->targets[i].tokens, p->targets[i].count, &p->targets[i].place));
+  if (is_nested(field)) {
+    TOON_TRY(find_all(p, toon_slice_of(field.ptr + 2, field.len - 2), 1));
+  } else {
+    *object = read_table(field, &header) && header.keyed;
+    for (size_t i = 0; *object && i < p->count; i++)
+      TOON_TRY(follow(p, field, 0, p->targets[i].tokens, p->targets[i].count, &p->targets[i].place));
+  }
+  for (size_t i = 0; p->has_id && *object && i < p->count; i++)
+    if (p->targets[i].is_id) p->targets[i].place = (place){.kind = CELL, .text = toon_buf_slice(&p->id)};
   return TOON_OK;
+}
+
+toon_status toon_projection_set_id(toon_projection *p, toon_slice id) {
+  toon_writer w;
+  p->id.len = 0;
+  p->has_id = true;
+  TOON_TRY(toon_writer_begin(&w, &p->id, id.len + 2, TOON_TEXT_MAX));
+  TOON_TRY(toon_write_text(&w, toon_slice_some(id), ','));
+  toon_writer_end(&w);
+  return TOON_OK;
+}
+
+toon_status toon_projection_find(toon_projection *p, toon_slice field, bool *object) {
+  p->d.depth = 0;
+  p->d.lines = (toon_lines){.end = field.ptr + field.len};
+  return field.len < 2 ? TOON_ESYNTAX : find_in_field(p, field, object);
 }
 
 /* *whole: the field is of no object and no array with objects, and nothing was written. */
@@ -420,6 +447,33 @@ static bool scalar_token(const place *from, toon_slice *token) {
   else
     return false;
   return true;
+}
+
+toon_found toon_projection_found(const toon_projection *p, size_t i) {
+  const place *from = &p->targets[i].place;
+  toon_found found = {TOON_FOUND_NOTHING, {NULL, 0}, 0};
+  if (from->kind == NOWHERE) return found;
+  found.text = from->text;
+  found.depth = from->depth;
+  if (scalar_token(from, &found.text))
+    found.kind = TOON_FOUND_SCALAR;
+  else if (from->kind == CELLS || !from->text.len || is_nested(from->text))
+    found.kind = TOON_FOUND_OBJECT;
+  else
+    found.kind = (toon_field_flags(from->text) & 7) == TOON_ARRAY ? TOON_FOUND_ARRAY : TOON_FOUND_OBJECT;
+  return found;
+}
+
+toon_status toon_projection_found_json(toon_projection *p, size_t i, toon_buf *out) {
+  const place *from = &p->targets[i].place;
+  TOON_TRY(toon_writer_begin(&p->d.w, out, 64, TOON_TEXT_MAX - out->len));
+  size_t len = out->len;
+  toon_status status = from->kind == NOWHERE ? put(p, null_text) : put_place(p, from);
+  if (status == TOON_OK)
+    toon_writer_end(&p->d.w);
+  else
+    out->len = len;
+  return status;
 }
 
 toon_status toon_projection_cells(toon_projection *p, toon_slice field, uint8_t delimiter, toon_writer *w, bool *fits) {
@@ -481,6 +535,7 @@ static toon_status read_paths(projector *p, const toon_path *paths) {
       p->tokens[k].ptr = at;
       at += p->tokens[k].len;
     }
+    t->is_id = t->count == 1 && toon_slice_eq(*t->tokens, TOON_SLICE_LIT("_id"));
     t->key.ptr = at;
     at += t->key.len;
     t->column.ptr = at;
@@ -512,6 +567,7 @@ void toon_projection_free(toon_projection *p) {
   toon_free(p->tokens);
   toon_buf_free(&p->text);
   toon_buf_free(&p->cells);
+  toon_buf_free(&p->id);
   toon_decoder_free(&p->d);
   toon_free(p);
 }

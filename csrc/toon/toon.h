@@ -158,6 +158,9 @@ toon_status toon_project(toon_slice field, const toon_path *paths, size_t count,
 typedef struct toon_emitter toon_emitter;
 toon_status toon_emitter_new(toon_projection *projection, toon_slice name, uint8_t delimiter, toon_emitter **out,
                              toon_error *err);
+/* Before the first row: the rows are the documents of a collection, and the document is their array; what would be keys
+ * are ids, a column or field _id if the projection has one or there is no projection. */
+void toon_emitter_items(toon_emitter *emitter);
 /* key: valid UTF-8, different from the others (TOON_EINVAL if it is not UTF-8). Bytes become the string "base64:...". After a
  * failure the emitter can only be freed. TOON_EVALUETOOBIG above 2 GiB. */
 toon_status toon_emitter_add(toon_emitter *emitter, toon_slice key, toon_slice field, toon_error *err);

@@ -50,6 +50,17 @@ static toon_status emit(const row *rows, size_t count, const char *const *fields
 
 static const char *const id_name[] = {"id", "name", NULL};
 
+/* The writer grows for a long cell, and then keeps what it has written. */
+TEST(a_long_row_that_ends_a_table_leaves_no_half_line_behind) {
+  char json[2100] = "{\"id\":\"", expected[2200] = "a:\n  id: 1\n  x: 2\nb:\n  id: ";
+  memset(json + strlen(json), 'z', 2000);
+  memset(expected + strlen(expected), 'z', 2000);
+  strcat(json, "\",\"x\":[]}");
+  strcat(expected, "\n  x: []");
+  const row rows[] = {{"a", "{\"id\":1,\"x\":2}"}, {"b", json}};
+  EMITS(rows, NULL, NULL, ',', expected);
+}
+
 TEST(makes_tables_of_uniform_rows) {
   const row rows[] = {{"a", "{\"id\":1,\"name\":\"x,y\",\"z\":[1]}"},
                       {"b c", "{\"id\":12345678901234567890,\"z\":{}}"}};

@@ -192,6 +192,37 @@ for await (const event of decodeStream([text, new Uint8Array(1)], { strict: true
 // @ts-expect-error chunks are in an iterable, and not numbers
 decodeStream([1])
 
+interface Product { name: string, price: number, tags: string[], maker?: { city: string } }
+const products = db.collection<Product>('products', { indexes: ['price', { fields: ['name', 'price'], unique: true }] })
+const productId = await products.insert({ name: 'a', price: 1, tags: [] })
+expect<typeof productId, string>()
+const productIds = await products.insert([{ _id: 'x', name: 'a', price: 1, tags: [] }])
+expect<typeof productIds, string[]>()
+const product = products.findOne({ where: { price: { $gt: 1 }, tags: 'new', 'maker.city': /^B/, $or: [{ name: 'a' }, { _id: 'x' }] } })
+const price: number | undefined = product?.price
+void price
+const picked = products.find({ fields: ['name', 'maker.city'], orderBy: { price: 'desc' }, limit: 2 }).toArray()
+expect<typeof picked, { name?: string, 'maker.city'?: JsonValue }[]>()
+const sums = products.aggregate({ groupBy: 'name', count: true, avg: ['price'] })
+const average: number | null | undefined = sums[0]?.avg.price
+const documents: number = products.aggregate({ count: true }).count
+void average
+void documents
+const updated = await products.update('x', old => old && { ...old, price: 2 })
+void updated?._id
+for await (const one of products.find()) void one.tags.length
+await db.transaction(tx => tx.collection<Product>('products').put('y', { name: 'b', price: 1, tags: [] }))
+// @ts-expect-error a document must have the fields of its type
+products.insert({ name: 'a' })
+// @ts-expect-error there is no such field
+products.find({ where: { cost: 1 } })
+// @ts-expect-error nor such an operator
+products.find({ where: { price: { $gtt: 1 } } })
+// @ts-expect-error
+products.find({ orderBy: { price: 2 } })
+// @ts-expect-error a snapshot cannot be written to
+db.snapshot().collection<Product>('products').insert({})
+
 db.on('error', err => { const code: ErrorCode = err.code; void code })
 db.on('warning', warning => { const code: ErrorCode = warning.code; void code })
 db.on('close', () => {})

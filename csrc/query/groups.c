@@ -1,0 +1,228 @@
+/* Aggregates: one pass over the documents, with a hash table from the bytes of a group's values to its sums. */
+#include "query/parts.h"
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "toon/number.h"
+
+#include <stdlib.h>
+
+/* The smallest or largest scalar of a column. */
+typedef struct extreme {
+  toon_scalar value; /* kind TOON_NULL: none yet. Its text is `text` */
+  toon_buf text;
+} extreme;
+
+/* What is known of one column of one group. sum is compensated (Neumaier), so that the order of documents hardly matters. */
+typedef struct column {
+  uint64_t numbers;
+  double sum, lost;
+  extreme min, max;
+} column;
+
+typedef struct group {
+  toon_slice key; /* allocated: the bytes for the order, then the JSON of the values */
+  toon_slice json;
+  uint64_t documents;
+  column columns[];
+} group;
+
+typedef struct table {
+  toon_query *q;
+  size_t groups, columns; /* paths that make groups, and others */
+  group **slots;
+  size_t cap, count;
+  toon_buf key, json, cell;
+} table;
+
+static void group_free(group *g, size_t columns) {
+  for (size_t i = 0; i < columns; i++) {
+    toon_buf_free(&g->columns[i].min.text);
+    toon_buf_free(&g->columns[i].max.text);
+  }
+  toon_free((void *)(uintptr_t)g->key.ptr);
+  toon_free(g);
+}
+
+static size_t slot_of(const table *t, toon_slice key) {
+  size_t i = (size_t)toon_hash(key.ptr, key.len, 0x70a57);
+  while (t->slots[i & (t->cap - 1)] && !toon_slice_eq(t->slots[i & (t->cap - 1)]->key, key)) i++;
+  return i & (t->cap - 1);
+}
+
+static toon_status grow(table *t) {
+  table old = *t;
+  t->cap = old.cap ? 2 * old.cap : 64;
+  t->slots = toon_calloc(t->cap, sizeof(group *));
+  if (!t->slots) {
+    *t = old;
+    return TOON_ENOMEM;
+  }
+  for (size_t i = 0; i < old.cap; i++)
+    if (old.slots[i]) t->slots[slot_of(t, old.slots[i]->key)] = old.slots[i];
+  toon_free(old.slots);
+  return TOON_OK;
+}
+
+/* Append the bytes of a value that is part of a group's key: arrays and objects by their JSON. */
+static toon_status put_part(table *t, size_t i, toon_buf *key) {
+  toon_query *q = t->q;
+  TOON_TRY(query_put_found(q, q->fields, i, false, key));
+  toon_found found = toon_projection_found(q->fields, i);
+  if (found.kind != TOON_FOUND_ARRAY && found.kind != TOON_FOUND_OBJECT) return TOON_OK;
+  t->json.len = 0;
+  TOON_TRY(toon_projection_found_json(q->fields, i, &t->json));
+  toon_scalar text = {.kind = TOON_STRING, .text = toon_buf_slice(&t->json)};
+  return query_put_scalar(key, &text, false);
+}
+
+/* The group of the document that was found. */
+static toon_status find_group(table *t, group **out) {
+  t->key.len = 0;
+  for (size_t i = 0; i < t->groups; i++) TOON_TRY(put_part(t, i, &t->key));
+  toon_slice key = t->key.ptr ? toon_buf_slice(&t->key) : toon_slice_of("", 0);
+  if (t->count * 2 >= t->cap) TOON_TRY(grow(t));
+  size_t slot = slot_of(t, key);
+  *out = t->slots[slot];
+  if (*out) return TOON_OK;
+  t->json.len = 0;
+  for (size_t i = 0; i < t->groups; i++) {
+    if (i) TOON_TRY(toon_buf_byte(&t->json, ','));
+    TOON_TRY(toon_projection_found_json(t->q->fields, i, &t->json));
+  }
+  group *g = toon_calloc(1, sizeof *g + t->columns * sizeof(column));
+  uint8_t *memory = toon_malloc(key.len + t->json.len + 1);
+  if (!g || !memory) {
+    toon_free(g);
+    toon_free(memory);
+    return TOON_ENOMEM;
+  }
+  if (key.len) memcpy(memory, key.ptr, key.len);
+  if (t->json.len) memcpy(memory + key.len, t->json.ptr, t->json.len);
+  g->key = toon_slice_of(memory, key.len);
+  g->json = toon_slice_of(memory + key.len, t->json.len);
+  t->slots[slot] = *out = g;
+  t->count++;
+  return TOON_OK;
+}
+
+static toon_status note_extreme(extreme *e, const toon_scalar *value, int direction) {
+  if (e->value.kind != TOON_NULL && toon_scalar_cmp(value, &e->value) * direction >= 0) return TOON_OK;
+  toon_slice text = value->text;
+  e->value = *value;
+  if (value->kind != TOON_STRING) return TOON_OK;
+  e->text.len = 0;
+  TOON_TRY(toon_buf_add(&e->text, text));
+  e->value.text = toon_slice_of(e->text.ptr ? e->text.ptr : (const uint8_t *)"", e->text.len);
+  return TOON_OK;
+}
+
+static void add_number(column *c, double x) {
+  double sum = c->sum + x;
+  double large = c->sum < 0 ? -c->sum : c->sum, small = x < 0 ? -x : x;
+  c->lost += large >= small ? (c->sum - sum) + x : (x - sum) + c->sum;
+  c->sum = sum;
+  c->numbers++;
+}
+
+static toon_status add_document(table *t, toon_slice id, toon_slice field) {
+  toon_projection *fields = t->q->fields;
+  bool object;
+  group *g;
+  TOON_TRY(toon_projection_set_id(fields, id));
+  TOON_TRY(toon_projection_find(fields, field, &object));
+  TOON_TRY(find_group(t, &g));
+  g->documents++;
+  for (size_t i = 0; i < t->columns; i++) {
+    toon_found found = toon_projection_found(fields, t->groups + i);
+    toon_scalar value;
+    if (found.kind != TOON_FOUND_SCALAR) continue;
+    TOON_TRY(toon_scalar_read(found.text, &t->cell, &value));
+    if (value.kind == TOON_NULL) continue;
+    if (value.kind == TOON_NUMBER) add_number(&g->columns[i], value.number);
+    TOON_TRY(note_extreme(&g->columns[i].min, &value, 1));
+    TOON_TRY(note_extreme(&g->columns[i].max, &value, -1));
+  }
+  return TOON_OK;
+}
+
+/* ---- writing ---- */
+
+static toon_status put_number(toon_buf *out, double x) {
+  uint8_t text[TOON_NUMBER_TEXT_MAX];
+  if (x - x != 0) return toon_buf_lit(out, "null"); /* an infinity */
+  return toon_buf_append(out, text, toon_number_print(x, text));
+}
+
+static toon_status put_extreme(toon_buf *out, const extreme *e) {
+  switch ((int)e->value.kind) {
+  case TOON_FALSE: return toon_buf_lit(out, "false");
+  case TOON_TRUE: return toon_buf_lit(out, "true");
+  case TOON_NUMBER: return put_number(out, e->value.number);
+  case TOON_STRING: return toon_put_json_string(out, e->value.text);
+  default: return toon_buf_lit(out, "null");
+  }
+}
+
+static toon_status put_group(const table *t, const group *g, toon_buf *out) {
+  TOON_TRY(toon_buf_lit(out, "[["));
+  TOON_TRY(toon_buf_add(out, g->json));
+  TOON_TRY(toon_buf_printf(out, "],%llu", (unsigned long long)g->documents));
+  for (size_t i = 0; i < t->columns; i++) {
+    const column *c = &g->columns[i];
+    double sum = c->sum + c->lost;
+    TOON_TRY(toon_buf_printf(out, ",[%llu,", (unsigned long long)c->numbers));
+    TOON_TRY(put_number(out, sum - sum != 0 ? c->sum : sum));
+    TOON_TRY(toon_buf_byte(out, ','));
+    TOON_TRY(put_extreme(out, &c->min));
+    TOON_TRY(toon_buf_byte(out, ','));
+    TOON_TRY(put_extreme(out, &c->max));
+    TOON_TRY(toon_buf_byte(out, ']'));
+  }
+  return toon_buf_byte(out, ']');
+}
+
+static int by_key(const void *a, const void *b) {
+  const group *const *x = a, *const *y = b;
+  return toon_slice_cmp((*x)->key, (*y)->key);
+}
+
+static toon_status put_groups(table *t, toon_buf *out) {
+  size_t n = 0;
+  for (size_t i = 0; i < t->cap; i++)
+    if (t->slots[i]) t->slots[n++] = t->slots[i];
+  t->cap = n;
+  if (n) qsort(t->slots, n, sizeof(group *), by_key);
+  TOON_TRY(toon_buf_byte(out, '['));
+  for (size_t i = 0; i < n; i++) {
+    if (i) TOON_TRY(toon_buf_byte(out, ','));
+    TOON_TRY(put_group(t, t->slots[i], out));
+  }
+  return toon_buf_byte(out, ']');
+}
+
+toon_status toon_query_groups(toon_query *q, size_t groups, toon_buf *out, toon_error *err) {
+  size_t paths = q->fields ? toon_projection_count(q->fields) : 0, len = out->len;
+  if (!q->fields || groups > paths) return toon_fail(err, TOON_EINVAL, "an aggregate needs fields");
+  table t = {.q = q, .groups = groups, .columns = paths - groups};
+  toon_status status = TOON_OK;
+  for (bool end = false; status == TOON_OK;) {
+    toon_slice id, field;
+    status = toon_query_next(q, &id, &field, &end, err);
+    if (status != TOON_OK || end) break;
+    status = add_document(&t, id, field);
+    if (status != TOON_OK) query_fail(err, status);
+  }
+  if (status == TOON_OK) {
+    status = put_groups(&t, out);
+    if (status != TOON_OK) query_fail(err, status);
+  }
+  for (size_t i = 0; i < t.cap; i++)
+    if (t.slots[i]) group_free(t.slots[i], t.columns);
+  toon_free(t.slots);
+  toon_buf_free(&t.key);
+  toon_buf_free(&t.json);
+  toon_buf_free(&t.cell);
+  if (status != TOON_OK) out->len = len;
+  return status;
+}

@@ -1,0 +1,543 @@
+'use strict'
+// Collections: documents (objects) under the keys `<name>/<id>`, with queries and secondary indexes. All of it is ordinary
+// keys. Writes are transactions, so that a document and its index entries are one commit.
+
+const { inspect } = require('node:util')
+const { native, integers } = require('./binding')
+const { ToonError, invalidType, withKey, show } = require('./errors')
+const { AS_VALUE, isBytes, finish } = require('./values')
+const { checkObject, checkNames } = require('./options')
+const { ROW_OPTIONS, putOptions } = require('./writes')
+const { transaction } = require('./transactions')
+const { entryOf } = require('./indexkeys')
+const { Indexes, isDocument } = require('./indexes')
+const { makeId, checkId } = require('./ids')
+const queries = require('./query')
+
+const RETRIES = 1e6 // conflicts of one call with others are no affair of the caller's
+const MAX_NAME = 1000 // bytes
+
+const COLLECTION_OPTIONS = new Set(['indexes'])
+
+function checkName (name) {
+  if (typeof name !== 'string') throw invalidType(`the name of a collection must be a string (got ${show(name)})`)
+  if (!/^[^$/][^/]*(\/[^/]+)*$/.test(name) || !name.isWellFormed() || Buffer.byteLength(name) > MAX_NAME) {
+    throw invalidType('the name of a collection is Unicode text that begins with neither $ nor /, has nothing empty between ' +
+      `slashes and at most ${MAX_NAME} bytes (got ${show(name)})`)
+  }
+  return name
+}
+
+// ---- documents on their way in ----
+
+// A document as { id, json, document }; id undefined if it has none. Calls toJSON.
+function prepare (given) {
+  if (!isBytes(given) && typeof given?.toJSON === 'function') given = given.toJSON('')
+  if (!isDocument(given) || isBytes(given)) {
+    throw invalidType(`a document must be an object (got ${show(given)}): put other values with db.put(key, value)`)
+  }
+  let document = given
+  let id
+  if (Object.hasOwn(given, '_id')) ({ _id: id, ...document } = given)
+  if (id !== undefined) checkId(id)
+  let json
+  try {
+    json = JSON.stringify(document)
+  } catch (err) {
+    if (err instanceof TypeError || err instanceof RangeError) {
+      throw invalidType(`the document cannot be stored: ${err.message}`, err)
+    }
+    throw err
+  }
+  if (json?.[0] !== '{') throw invalidType('a document must have the JSON form of an object')
+  return { id, json, document }
+}
+
+// Whether a path leads to what its JSON has, without a look at the JSON.
+function isSimple (document, path) {
+  let value = document
+  for (const name of path) {
+    if (typeof value !== 'object' || value === null) return true
+    if (typeof value.toJSON === 'function') return false
+    value = Object.hasOwn(value, name) ? value[name] : undefined
+  }
+  if (typeof value === 'number') return Number.isFinite(value)
+  return value === null || ['string', 'boolean', 'undefined'].includes(typeof value)
+}
+
+// What an index sees of a document. The JSON counts: the caller may have changed the object since.
+function seen ({ json, document }, indexes, attempt) {
+  const simple = attempt === 1 && indexes.every(index => index.paths.every(path => isSimple(document, path)))
+  return simple ? document : JSON.parse(json)
+}
+
+function withId (id, value) {
+  const out = { _id: id }
+  Object.assign(out, value)
+  out._id = id
+  return out
+}
+
+// ---- writes, inside a transaction ----
+
+class Changes {
+  #tx
+  #prefix
+  #indexes
+
+  constructor (tx, prefix, indexes) {
+    this.#tx = tx
+    this.#prefix = prefix
+    this.#indexes = indexes
+  }
+
+  get (id) {
+    const value = this.#tx.get(this.#prefix + checkId(id), { mutable: true })
+    return isDocument(value) ? withId(id, value) : undefined
+  }
+
+  insert (prepared, how) {
+    const kept = this.#indexes.kept(this.#tx)
+    for (const one of prepared) {
+      const key = this.#prefix + one.id
+      if (one.given && this.#tx.has(key)) {
+        throw new ToonError('TOON_EUNIQUE', `there is a document with the id ${show(one.id)} already`, { key })
+      }
+      if (kept.length > 0) {
+        const document = seen(one, kept, this.#tx.attempt)
+        for (const index of kept) this.#indexes.put(this.#tx, index, one.id, entryOf(index, one.id, document), how)
+      }
+      this.#tx.putJson(key, one.json, how)
+    }
+  }
+
+  put (id, one, how) {
+    const key = this.#prefix + id
+    const kept = this.#indexes.kept(this.#tx)
+    if (kept.length > 0) {
+      const old = this.#tx.look(key)
+      const document = seen(one, kept, this.#tx.attempt)
+      for (const index of kept) {
+        const entry = entryOf(index, id, document)
+        const before = old !== undefined && isDocument(old.value) ? entryOf(index, id, old.value) : undefined
+        const same = before !== undefined && before.key === entry.key
+        if (before !== undefined && !same) this.#indexes.remove(this.#tx, id, before)
+        if (!same || old.lapses || how !== undefined) this.#indexes.put(this.#tx, index, id, entry, how)
+      }
+    }
+    this.#tx.putJson(key, one.json, how)
+  }
+
+  delete (id) {
+    const key = this.#prefix + id
+    const kept = this.#indexes.kept(this.#tx)
+    const old = kept.length > 0 ? this.#tx.look(key)?.value : undefined
+    if (isDocument(old)) for (const index of kept) this.#indexes.remove(this.#tx, id, entryOf(index, id, old))
+    return this.#tx.delete(key)
+  }
+
+  update (id, fn) {
+    const write = value => {
+      if (value === undefined) {
+        this.delete(id)
+        return undefined
+      }
+      const one = prepareFor(id, value)
+      this.put(id, one, undefined)
+      return withId(id, JSON.parse(one.json))
+    }
+    const value = fn(this.get(id))
+    return typeof value?.then === 'function' ? Promise.resolve(value).then(write) : write(value)
+  }
+}
+
+// Documents to be inserted, with their ids.
+function prepareAll (documents) {
+  return documents.map(document => {
+    const one = prepare(document)
+    return { ...one, given: one.id !== undefined, id: one.id ?? makeId() }
+  })
+}
+
+function prepareFor (id, document) {
+  const one = prepare(document)
+  if (one.id === undefined || one.id === id) return one
+  throw invalidType(`the document has the _id ${show(one.id)}, and is to be put under ${show(id)}`)
+}
+
+function howOf (options) {
+  return options === undefined ? undefined : putOptions(options, ROW_OPTIONS)
+}
+
+function checkFunction (fn) {
+  if (typeof fn !== 'function') throw invalidType(`update takes a function of the document (got ${show(fn)})`)
+}
+
+// ---- what callers see ----
+
+/** The reading half: of a store as it is now, or of a snapshot. */
+class CollectionView {
+  #store
+  #place // { handle }
+  #from
+
+  /** @private */
+  constructor (store, place, from) {
+    this.#store = store
+    this.#place = place
+    this.#from = from
+  }
+
+  /** @type {string} */
+  get name () {
+    return this.#from.name
+  }
+
+  /**
+   * @param {string} id
+   * @returns {object|undefined} a copy of your own, which begins with its _id
+   */
+  get (id) {
+    const raw = native.get(this.#place.handle, this.#from.prefix + checkId(id), AS_VALUE)
+    const value = finish(integers[0], raw, true)
+    return isDocument(value) ? withId(id, value) : undefined
+  }
+
+  /**
+   * The documents for which a filter holds. See Filter in index.d.ts.
+   *
+   * @param {object} [query]
+   * @param {object} [query.where] - all of the collection if not given
+   * @param {(string|string[])[]} [query.fields] - pick fields, as range() does; _id only if it is among them
+   * @param {string|object} [query.orderBy] - 'price', or { price: 'desc', name: 'asc' }; equal ones by their ids
+   * @param {number} [query.limit] [query.offset=0]
+   * @param {AbortSignal} [query.signal]
+   * @returns {Found} iterable and async iterable, once; toArray()
+   * @throws {TypeError|RangeError|ToonError} TOON_EINVAL, with the place in the filter; TOON_ECLOSED, TOON_ECORRUPT
+   * @example
+   * products.find({ where: { stock: { $gt: 0 } }, orderBy: { added: 'desc' }, limit: 10 }).toArray()
+   */
+  find (query) {
+    return queries.find(this.#store, this.#place, this.#from, query)
+  }
+
+  /**
+   * The first document of find(), synchronously.
+   *
+   * @returns {object|undefined}
+   */
+  findOne (query) {
+    return queries.findOne(this.#place, this.#from, query)
+  }
+
+  /**
+   * All documents of find(), read on another thread.
+   *
+   * @returns {Promise<object[]>}
+   */
+  async findAsync (query) {
+    const out = []
+    for await (const document of this.find(query)) out.push(document)
+    return out
+  }
+
+  /**
+   * How many documents there are.
+   *
+   * @param {{ where?: object, limit?: number, offset?: number }} [query]
+   * @returns {number}
+   */
+  count (query) {
+    return queries.count(this.#place, this.#from, query)
+  }
+
+  /**
+   * Count and sum up documents, in groups if asked. sum and avg are of numbers, min and max of all scalars but null.
+   *
+   * @param {object} query
+   * @param {object} [query.where]
+   * @param {string|(string|string[])[]} [query.groupBy] - a group for each value, in their order
+   * @param {boolean} [query.count]
+   * @param {string|(string|string[])[]} [query.sum] [query.avg] [query.min] [query.max] - fields
+   * @returns {object|object[]} { group, count, sum: { field: … }, … } of each group; without groupBy one such object, which
+   *   has no group
+   * @example
+   * orders.aggregate({ groupBy: 'city', count: true, sum: 'total' })
+   * // [{ group: { city: 'Bonn' }, count: 2, sum: { total: 30 } }, …]
+   */
+  aggregate (query) {
+    return queries.aggregate(this.#place, this.#from, query)
+  }
+
+  /**
+   * The documents of find() as TOON: what encode() gives for their array, or for { [name]: array }. What a document lacks of
+   * `fields` is null.
+   *
+   * @param {object} [query] - of find(), and name, delimiter, maxTokens, countTokens and note as in db.toToon()
+   * @returns {string}
+   * @example
+   * products.toToon({ where: { stock: { $gt: 0 } }, fields: ['id', 'name', 'price'], name: 'products', maxTokens: 2000 })
+   */
+  toToon (query) {
+    return queries.toToon(this.#place, this.#from, query)
+  }
+
+  /**
+   * Run a query and tell what was read, and by which plan.
+   *
+   * @param {object} [query] - of find()
+   * @returns {{ plan: 'scan'|'ids'|'index', index: string[]|null, ranges: number, sorted: boolean, entriesRead: number,
+   *   rowsRead: number, bytesRead: number, rowsReturned: number }} sorted: in memory
+   */
+  explain (query) {
+    return queries.explain(this.#place, this.#from, query)
+  }
+
+  /** The indexes: { fields, unique, state: 'building'|'ready'|'dropping' } of each. */
+  indexes () {
+    return this.#from.all(this.#place.handle).map(({ fields, unique, state }) => ({ fields, unique, state }))
+  }
+
+  [inspect.custom] () {
+    return `${this.constructor.name} { ${inspect(this.name)} }`
+  }
+}
+
+/**
+ * A collection of documents.
+ *
+ * @example
+ * const users = db.collection('users', { indexes: [{ fields: 'email', unique: true }] })
+ * const id = await users.insert({ email: 'ada@example.com', name: 'Ada' })
+ * users.findOne({ where: { email: 'ada@example.com' } })._id === id
+ */
+class Collection extends CollectionView {
+  #store
+  #writer
+  #from
+  #indexes
+  #declared = []
+
+  /** @private Use db.collection(). */
+  constructor (store, writer, name) {
+    const prefix = `${checkName(name)}/`
+    const indexes = new Indexes(store, writer, name, prefix)
+    const from = { name, prefix, indexes: source => indexes.ready(source), all: source => indexes.at(source) }
+    super(store, writer, from)
+    this.#store = store
+    this.#writer = writer
+    this.#from = from
+    this.#indexes = indexes
+    for (const job of indexes.resume()) this.#background(job)
+  }
+
+  // What nobody awaits is told by an 'error' event.
+  #background (job) {
+    job.catch(err => {
+      if (err.code === 'TOON_ECLOSED' || err.code === 'TOON_EREADONLY') return
+      if (this.#store.listenerCount('error') > 0) this.#store.emit('error', err)
+    })
+  }
+
+  /** @private */
+  declare (indexes) {
+    if (!Array.isArray(indexes)) throw invalidType(`indexes must be an array (got ${show(indexes)})`)
+    for (const index of indexes) {
+      const whole = typeof index === 'string' || Array.isArray(index) ? { fields: index } : checkObject(index, 'an index')
+      const { fields, ...options } = whole
+      const job = this.#indexes.create(fields, options)
+      this.#declared.push(job)
+      this.#background(job)
+    }
+  }
+
+  /** @private The collection at a snapshot. */
+  at (snapshot, place) {
+    return new CollectionView(snapshot, place, this.#from)
+  }
+
+  /** @private The collection inside a transaction. */
+  within (tx) {
+    return new TransactionCollection(this.name, new Changes(tx, this.#from.prefix, this.#indexes))
+  }
+
+  #write (fn, retries = RETRIES) {
+    return transaction(this.#store, this.#writer, tx => fn(new Changes(tx, this.#from.prefix, this.#indexes)), { retries })
+  }
+
+  /**
+   * Resolves when the indexes that were given to db.collection() can be used; rejects if one cannot be made.
+   *
+   * @returns {Promise<void>}
+   */
+  async ready () {
+    await Promise.all(this.#declared)
+  }
+
+  /**
+   * Store one document or, at once, several. One without an _id gets an id that sorts by time.
+   *
+   * @param {object|object[]} documents
+   * @param {{ ttl?: number, expiresAt?: number }} [options]
+   * @returns {Promise<string|string[]>} the ids
+   * @throws by rejection: TOON_EINVAL for what is no object; TOON_EUNIQUE if the id or a value of a unique index is there
+   *   already, nothing is written then; and as put() of the store
+   */
+  async insert (documents, options) {
+    const how = howOf(options)
+    const prepared = prepareAll(Array.isArray(documents) ? documents : [documents])
+    if (prepared.length === 0) native.storeNow(this.#writer.handle) // throws if the store is closed
+    else await this.#write(changes => changes.insert(prepared, how))
+    return Array.isArray(documents) ? prepared.map(one => one.id) : prepared[0].id
+  }
+
+  /**
+   * Store a document under an id, replacing what was there.
+   *
+   * @param {string} id
+   * @param {object} document - its _id, if it has one, must be the id
+   * @param {{ ttl?: number, expiresAt?: number }} [options]
+   * @returns {Promise<void>}
+   * @throws by rejection: as insert()
+   */
+  async put (id, document, options) {
+    if (arguments.length < 2) throw invalidType('put needs an id and a document: put(id, document); insert() makes an id')
+    checkId(id)
+    const how = howOf(options)
+    const one = prepareFor(id, document)
+    return this.#named(id, this.#write(changes => changes.put(id, one, how)))
+  }
+
+  /**
+   * Replace a document by what a function makes of it, with nobody in between. Clears an expiry.
+   *
+   * @param {string} id
+   * @param {function(object|undefined): object|undefined|Promise} fn - gets a copy of its own, which it may change and
+   *   return; undefined deletes the document. May run several times
+   * @param {{ retries?: number }} [options] - after conflicts; default 10, for an async function 0
+   * @returns {Promise<object|undefined>} the new document
+   */
+  async update (id, fn, options) {
+    checkId(id)
+    checkFunction(fn)
+    checkNames(checkObject(options), new Set(['retries']), 'option')
+    return transaction(this.#store, this.#writer,
+      tx => new Changes(tx, this.#from.prefix, this.#indexes).update(id, fn), checkObject(options))
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<boolean>} whether there was such a document
+   */
+  async delete (id) {
+    checkId(id)
+    return this.#named(id, this.#write(changes => changes.delete(id)))
+  }
+
+  async #named (id, promise) {
+    try {
+      return await promise
+    } catch (err) {
+      throw withKey(err, this.#from.prefix + id)
+    }
+  }
+
+  /**
+   * Make an index on one field or up to six. It is built in the background; queries use it when it is done, and from then on
+   * all writes of the collection keep it. If there is one already, that is fine.
+   *
+   * @param {string|(string|string[])[]} fields
+   * @param {{ unique?: boolean }} [options] - unique: no two documents have the same values, unless one of them is null or
+   *   absent
+   * @returns {Promise<void>} when it can be used
+   * @throws by rejection: TOON_EUNIQUE if documents have the same values (there is no index then); TOON_EINVAL
+   * @example
+   * await users.createIndex('email', { unique: true })
+   */
+  createIndex (fields, options) {
+    return this.#indexes.create(fields, options)
+  }
+
+  /**
+   * @param {string|(string|string[])[]} fields
+   * @returns {Promise<boolean>} whether there was such an index
+   */
+  dropIndex (fields) {
+    return this.#indexes.drop(fields)
+  }
+
+  /**
+   * Build all indexes again: after documents were written past the collection (db.put, the server).
+   *
+   * @returns {Promise<void>}
+   */
+  reindex () {
+    return this.#indexes.rebuild()
+  }
+}
+
+/** A collection inside a transaction: writes are buffered until its commit, indexes and all. */
+class TransactionCollection {
+  #name
+  #changes
+
+  constructor (name, changes) {
+    this.#name = name
+    this.#changes = changes
+  }
+
+  /** @type {string} */
+  get name () {
+    return this.#name
+  }
+
+  get (id) {
+    return this.#changes.get(id)
+  }
+
+  insert (documents, options) {
+    const prepared = prepareAll(Array.isArray(documents) ? documents : [documents])
+    this.#changes.insert(prepared, howOf(options))
+    return Array.isArray(documents) ? prepared.map(one => one.id) : prepared[0].id
+  }
+
+  put (id, document, options) {
+    this.#changes.put(checkId(id), prepareFor(id, document), howOf(options))
+  }
+
+  update (id, fn) {
+    checkFunction(fn)
+    return this.#changes.update(checkId(id), fn)
+  }
+
+  delete (id) {
+    return this.#changes.delete(checkId(id))
+  }
+}
+
+// The collections of a store, by name.
+class Collections {
+  #store
+  #writer
+  #byName = new Map()
+
+  constructor (store, writer) {
+    this.#store = store
+    this.#writer = writer
+  }
+
+  open (name, options) {
+    native.storeNow(this.#writer.handle) // throws if the store is closed
+    const given = checkObject(options)
+    checkNames(given, COLLECTION_OPTIONS, 'option of a collection')
+    let collection = this.#byName.get(name)
+    if (collection === undefined) {
+      collection = new Collection(this.#store, this.#writer, name)
+      this.#byName.set(name, collection)
+    }
+    if (given.indexes !== undefined) collection.declare(given.indexes)
+    return collection
+  }
+}
+
+module.exports = { Collections }

@@ -1,0 +1,248 @@
+'use strict'
+// Secondary indexes of one collection: which there are, and how they are made and dropped.
+//
+// `$collection/<name>` is { indexes: [{ number, paths, unique, state }] }, `$index` the number that the next index gets.
+// Every write of the collection keeps the entries of all its indexes in the same commit, and depends on that row: if
+// somebody makes or drops an index meanwhile, the write is a conflict and tried again. So an index that is 'building' misses
+// only documents that were there before; the builder goes through them, a few in each transaction. 'ready': it may be read.
+// 'dropping': its entries are being deleted. An index that was left building or dropping is finished at the next open.
+
+const { native, integers, doubles } = require('./binding')
+const { ToonError, invalidType, show } = require('./errors')
+const { AS_VALUE, AS_FACTS, MISSING, finish } = require('./values')
+const { checkObject, checkNames } = require('./options')
+const { MAX_TIME } = require('./writes')
+const { Range, boundsOf } = require('./range')
+const { parseFields } = require('./fields')
+const { transaction } = require('./transactions')
+const { entryOf, baseOf } = require('./indexkeys')
+
+const NEXT = '$index'
+const FOR_EVER = { expiresAt: MAX_TIME } // whatever ttl the store has
+const INDEX_OPTIONS = new Set(['unique'])
+const MAX_FIELDS = 6
+const RETRIES = 1e6
+const CHUNK = 256 // documents in a transaction of the builder
+
+function isDocument (value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+}
+
+function pathsOf (fields) {
+  const paths = parseFields(typeof fields === 'string' ? [fields] : fields)
+  if (paths === undefined || paths.length === 0 || paths.length > MAX_FIELDS) {
+    throw invalidType(`an index has 1 to ${MAX_FIELDS} fields (got ${show(fields)})`)
+  }
+  return paths
+}
+
+const sameFields = (a, b) => JSON.stringify(a) === JSON.stringify(b)
+const nameOf = paths => paths.map(path => path.join('.')).join(', ')
+
+class Indexes {
+  #store
+  #writer
+  #name
+  #prefix
+  #key
+  #version = -1
+  #cached = []
+  #work = new Map() // number -> promise of its building or dropping
+
+  constructor (store, writer, name, prefix) {
+    this.#store = store
+    this.#writer = writer
+    this.#name = name
+    this.#prefix = prefix
+    this.#key = `$collection/${name}`
+  }
+
+  /** All indexes at a store or snapshot. */
+  at (source) {
+    native.get(source, this.#key, AS_FACTS)
+    const version = integers[0] === MISSING ? 0 : doubles[0]
+    if (version !== this.#version) {
+      const raw = native.get(source, this.#key, AS_VALUE) // of a snapshot: the same row
+      const found = finish(integers[0], raw, false)
+      this.#cached = (found?.indexes ?? []).map(index => ({ ...index, fields: index.paths.map(path => path.join('.')) }))
+      this.#version = source < 0 ? version : -1
+    }
+    return this.#cached
+  }
+
+  ready (source) {
+    return this.at(source).filter(index => index.state === 'ready')
+  }
+
+  /** Those that a write has to keep. */
+  kept (tx) {
+    tx.expect(this.#key)
+    return this.at(tx.source).filter(index => index.state !== 'dropping')
+  }
+
+  // ---- keeping entries ----
+
+  /** Put the entry of a document. Throws TOON_EUNIQUE if another has it. how: options of the put, with an expiry. */
+  put (tx, index, id, entry, how) {
+    if (entry.other && index.unique) {
+      throw invalidType(`the unique index on ${nameOf(index.paths)} takes null, booleans, numbers and strings of up to ` +
+        `500 bytes (document ${show(id)})`)
+    }
+    if (!entry.alone) {
+      tx.putJson(entry.key, 'null', how)
+      return
+    }
+    const holder = tx.get(entry.key)
+    if (typeof holder === 'string' && holder !== id && this.#holds(tx, index, holder, entry.key)) {
+      throw new ToonError('TOON_EUNIQUE', `another document has this ${nameOf(index.paths)} already: ${show(holder)}`,
+        { key: this.#prefix + id })
+    }
+    tx.putJson(entry.key, JSON.stringify(id), how)
+  }
+
+  // An entry that was left by a write past the collection does not count.
+  #holds (tx, index, id, key) {
+    const document = tx.get(this.#prefix + id)
+    return isDocument(document) && entryOf(index, id, document).key === key
+  }
+
+  /** Delete the entry of a document that changes or goes. */
+  remove (tx, id, entry) {
+    if (!entry.alone || tx.get(entry.key) === id) tx.delete(entry.key)
+  }
+
+  // ---- making and dropping ----
+
+  #change (fn) {
+    return transaction(this.#store, this.#writer, tx => {
+      const indexes = [...(tx.get(this.#key)?.indexes ?? [])]
+      const result = fn(tx, indexes)
+      const { changed = indexes } = result
+      if (changed.length > 0) tx.put(this.#key, { indexes: changed }, FOR_EVER)
+      else tx.delete(this.#key)
+      return result
+    }, { retries: RETRIES })
+  }
+
+  async create (fields, options) {
+    const given = checkObject(options)
+    checkNames(given, INDEX_OPTIONS, 'option of an index')
+    const { unique = false } = given
+    if (typeof unique !== 'boolean') throw invalidType(`unique must be a boolean (got ${show(unique)})`)
+    const paths = pathsOf(fields)
+    const here = index => index.state !== 'dropping' && sameFields(index.paths, paths)
+    const existing = this.at(this.#writer.handle).find(index => here(index) && index.state === 'ready' && index.unique === unique)
+    if (existing !== undefined) return
+    const { index } = await this.#change((tx, indexes) => {
+      const old = indexes.find(here)
+      if (old !== undefined) {
+        if (old.unique === unique) return { index: old }
+        throw invalidType(`there is an index on ${nameOf(paths)} that is ${old.unique ? '' : 'not '}unique: drop it first`)
+      }
+      const number = tx.get(NEXT) ?? 1
+      tx.put(NEXT, number + 1, FOR_EVER)
+      const made = { number, paths, unique, state: 'building' }
+      indexes.push(made)
+      return { index: made }
+    })
+    if (index.state !== 'ready') await this.#build(index.number)
+  }
+
+  async drop (fields) {
+    const paths = pathsOf(fields)
+    const { index } = await this.#change((tx, indexes) => {
+      const at = indexes.findIndex(other => other.state !== 'dropping' && sameFields(other.paths, paths))
+      if (at < 0) return {}
+      indexes[at] = { ...indexes[at], state: 'dropping' }
+      return { index: indexes[at] }
+    })
+    if (index !== undefined) await this.#clear(index.number)
+    return index !== undefined
+  }
+
+  /** Make all indexes again, one after the other. */
+  async rebuild () {
+    for (const { paths, unique, state } of this.at(this.#writer.handle)) {
+      if (state === 'dropping') continue
+      await this.drop(paths)
+      await this.create(paths, { unique })
+    }
+  }
+
+  /** Finish what the last process left, in the background. */
+  resume () {
+    return this.at(this.#writer.handle).filter(index => index.state !== 'ready').map(index =>
+      index.state === 'building' ? this.#build(index.number) : this.#clear(index.number))
+  }
+
+  // One job for each index at a time.
+  #once (number, work) {
+    if (!this.#work.has(number)) {
+      this.#work.set(number, work().finally(() => this.#work.delete(number)))
+    }
+    return this.#work.get(number)
+  }
+
+  async #clear (number) {
+    await this.#work.get(number)?.catch(() => {}) // its builder notices, and ends
+    return this.#once(number, () => this.#erase(number))
+  }
+
+  async #erase (number) {
+    await this.#writer.clear(boundsOf({ prefix: baseOf(number) }))
+    await this.#change((tx, indexes) => ({ changed: indexes.filter(index => index.number !== number) }))
+  }
+
+  #build (number) {
+    return this.#once(number, async () => {
+      try {
+        await this.#fill(number)
+      } catch (err) {
+        if (err.code === 'TOON_EUNIQUE' || err.code === 'TOON_EINVAL') { // there can be no such index
+          await this.#change((tx, indexes) => ({
+            changed: indexes.map(index => index.number === number ? { ...index, state: 'dropping' } : index)
+          }))
+          await this.#erase(number)
+        }
+        throw err
+      }
+    })
+  }
+
+  async #fill (number) {
+    let from = this.#prefix
+    let rows = CHUNK
+    while (from !== undefined) {
+      try {
+        from = await transaction(this.#store, this.#writer, tx => this.#some(tx, number, from, rows), { retries: 0 })
+        rows = Math.min(2 * rows, CHUNK)
+      } catch (err) {
+        if (err.code !== 'TOON_ECONFLICT') throw err
+        rows = Math.max(rows >> 1, 1) // somebody writes what is being read: take less at a time
+      }
+    }
+  }
+
+  // Index up to `rows` documents behind the key `from`. The last key; undefined at the end, when the index is ready.
+  #some (tx, number, from, rows) {
+    const index = this.kept(tx).find(other => other.number === number)
+    if (index === undefined) throw new ToonError('TOON_ENOTFOUND', 'the index was dropped while it was being built')
+    if (index.state === 'ready') return undefined // by another handle
+    const chunk = new Range(tx, tx.source, { gt: from, prefix: this.#prefix, limit: rows }, 'pairs', false).toArray()
+    for (const [key, value] of chunk) {
+      if (typeof key !== 'string' || !isDocument(value) || key.includes('/', this.#prefix.length)) continue
+      const id = key.slice(this.#prefix.length)
+      const entry = entryOf(index, id, value)
+      native.get(tx.source, key, AS_FACTS)
+      const how = doubles[1] === 0 ? undefined : { ttl: 0, expiresAt: doubles[1], conditions: 0, version: 0 }
+      tx.expect(key)
+      if (entry.alone || !native.has(tx.source, entry.key)) this.put(tx, index, id, entry, how)
+    }
+    if (chunk.length === rows) return chunk.at(-1)[0]
+    const indexes = tx.get(this.#key).indexes.map(other => other.number === number ? { ...other, state: 'ready' } : other)
+    tx.put(this.#key, { indexes }, FOR_EVER)
+    return undefined
+  }
+}
+
+module.exports = { Indexes, isDocument }

@@ -1,0 +1,339 @@
+'use strict'
+// Queries of collections: options, and what a query gives. Filters, order, fields and sums are worked out by the engine from
+// the stored text (csrc/query); JavaScript gets the JSON of what is handed out, a chunk at a time.
+
+const { native, doubles, ROWS_PER_CALL } = require('./binding')
+const { invalidType, show } = require('./errors')
+const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
+const { parseFields } = require('./fields')
+const { parseFilter, compile } = require('./filter')
+const { parseText, withinBudget } = require('./document')
+const { plan } = require('./plan')
+const { encode } = require('./encoding')
+
+// Flags of csrc/napi/query.cc.
+const REVERSE = 1
+const PICKS = 2
+const NULLS = 4
+
+const FIRST_CHUNK = 16
+const MAX = Number.MAX_SAFE_INTEGER
+
+const FIND_OPTIONS = new Set(['where', 'fields', 'orderBy', 'limit', 'offset', 'signal'])
+const COUNT_OPTIONS = new Set(['where', 'limit', 'offset'])
+const TOON_OPTIONS = new Set([...FIND_OPTIONS, 'name', 'delimiter', 'maxTokens', 'countTokens', 'note'])
+const AGGREGATE_OPTIONS = new Set(['where', 'groupBy', 'count', 'sum', 'avg', 'min', 'max'])
+const DIRECTIONS = new Map([[1, false], ['asc', false], [-1, true], ['desc', true]])
+
+// [{ path, descending }]
+function parseOrder (orderBy) {
+  if (orderBy === undefined) return []
+  if (typeof orderBy === 'string') return [{ path: orderBy.split('.'), descending: false }]
+  if (typeof orderBy !== 'object' || orderBy === null || Array.isArray(orderBy)) {
+    throw invalidType(`orderBy must be a field or an object as { price: 'desc' } (got ${show(orderBy)})`)
+  }
+  return Object.keys(orderBy).map(name => {
+    const direction = orderBy[name]
+    if (!DIRECTIONS.has(direction)) {
+      throw invalidType(`orderBy.${name} must be 'asc', 'desc', 1 or -1 (got ${show(direction)})`)
+    }
+    return { path: name.split('.'), descending: DIRECTIONS.get(direction) }
+  })
+}
+
+function parseQuery (options, known) {
+  const given = checkObject(options)
+  checkNames(given, known, 'option of a query')
+  const { limit, offset = 0 } = given
+  if (limit !== undefined && limit !== Infinity) checkInteger('limit', limit, 0, MAX)
+  checkInteger('offset', offset, 0, MAX)
+  const signal = checkSignal(given.signal)
+  signal?.throwIfAborted()
+  return {
+    tree: parseFilter(given.where),
+    fields: parseFields(given.fields),
+    order: parseOrder(given.orderBy),
+    limit: limit === Infinity ? undefined : limit,
+    offset,
+    nulls: false,
+    signal
+  }
+}
+
+/**
+ * Begin a query, at a snapshot of its own or the one given.
+ *
+ * @param {{ handle: number }} place - of a store or snapshot
+ * @param {{ prefix: string, indexes: function(number): object[] }} from - the collection; its indexes at a snapshot
+ * @param {object} query - as parseQuery() gives it
+ * @returns {{ handle: number, test: function|undefined, plan: object }}
+ */
+function openQuery (place, from, query) {
+  const { tree, fields, order, limit, offset } = query
+  const own = place.handle >= 0
+  const snapshot = own ? native.snapshotOpen(place.handle) : place.handle
+  try {
+    const indexes = tree === null && (order.length === 0 || limit === undefined) ? [] : from.indexes(snapshot)
+    const chosen = plan(snapshot, from.prefix, indexes, tree, order, limit !== undefined)
+    const { paths, program, test } = compile(tree)
+    const sort = chosen.sorted ? [] : order
+    const flags = (chosen.reverse ? REVERSE : 0) | (fields === undefined ? 0 : PICKS) | (query.nulls ? NULLS : 0)
+    const handle = native.queryOpen(snapshot, from.prefix, chosen.base, chosen.parts, flags, offset, limit ?? -1,
+      chosen.bounds, paths, program, fields, sort.map(o => o.path), Uint8Array.from(sort, o => o.descending ? 1 : 0))
+    return { handle, test, plan: chosen }
+  } finally {
+    if (own) native.snapshotClose(snapshot)
+  }
+}
+
+// Run `fn(query)` on a query that is closed at the end.
+function once (place, from, parsed, fn) {
+  const query = openQuery(place, from, parsed)
+  try {
+    return fn(query)
+  } finally {
+    native.queryClose(query.handle)
+  }
+}
+
+// A query that was dropped before its end holds back files; it is closed when it is collected.
+const dropped = new FinalizationRegistry(handle => native.queryClose(handle))
+
+/**
+ * The documents of one query, at the moment the query was made. Iterate it once, by `for...of` or `for await...of`, or call
+ * toArray(). Leaving the loop early releases what it holds. Documents are yours: they are not frozen.
+ *
+ * @example
+ * for (const user of users.find({ where: { age: { $gte: 18 } } })) console.log(user._id, user.name)
+ */
+class Found {
+  #store // keeps the store from being collected
+  #query // handle; 0: closed
+  #test
+  #signal
+  #chunk = []
+  #at = 0
+  #rows = FIRST_CHUNK
+
+  constructor (store, place, from, parsed) {
+    const { handle, test } = openQuery(place, from, parsed)
+    this.#store = store
+    this.#query = handle
+    this.#test = test
+    this.#signal = parsed.signal
+    dropped.register(this, handle, this)
+  }
+
+  #close () {
+    if (this.#query === 0) return
+    native.queryClose(this.#query)
+    dropped.unregister(this)
+    this.#query = 0
+    this.#store = null
+  }
+
+  // Take a chunk: [1 if that was the end else 0, document, …].
+  #take (text) {
+    const chunk = JSON.parse(text)
+    if (chunk[0] === 1) this.#close()
+    this.#chunk = chunk
+    this.#at = 1
+    return chunk.length > 1
+  }
+
+  #wanted () {
+    const rows = this.#rows
+    this.#rows = Math.min(rows * 4, ROWS_PER_CALL)
+    return rows
+  }
+
+  #fetch () {
+    if (this.#query === 0) return false
+    try {
+      this.#signal?.throwIfAborted()
+      return this.#take(native.queryNext(this.#query, this.#wanted(), this.#test))
+    } catch (err) {
+      if (err.code !== 'TOON_EINVAL') this.#close() // else it is read by for await
+      throw err
+    }
+  }
+
+  async #fetchAsync () {
+    // Regular expressions are matched on this thread, so what has one is read on it.
+    if (this.#test !== undefined || this.#query === 0) return this.#fetch()
+    try {
+      this.#signal?.throwIfAborted()
+      return this.#take(await native.queryNextAsync(this.#query, this.#wanted()))
+    } catch (err) {
+      this.#close()
+      throw err
+    }
+  }
+
+  next () {
+    if (this.#at >= this.#chunk.length && !this.#fetch()) {
+      this.#chunk = []
+      return { value: undefined, done: true }
+    }
+    return { value: this.#chunk[this.#at++], done: false }
+  }
+
+  return (value) {
+    this.#close()
+    this.#chunk = []
+    return { value, done: true }
+  }
+
+  [Symbol.iterator] () {
+    return this
+  }
+
+  /**
+   * All documents that are left.
+   *
+   * @returns {object[]}
+   */
+  toArray () {
+    const out = []
+    if (this.#rows === FIRST_CHUNK) this.#rows = ROWS_PER_CALL
+    do {
+      while (this.#at < this.#chunk.length) out.push(this.#chunk[this.#at++])
+    } while (this.#fetch())
+    this.#chunk = []
+    return out
+  }
+
+  [Symbol.asyncIterator] () {
+    let last = Promise.resolve() // one chunk at a time, however next() is called
+    const step = async () => {
+      if (this.#at >= this.#chunk.length && !await this.#fetchAsync()) {
+        this.#chunk = []
+        return { value: undefined, done: true }
+      }
+      return { value: this.#chunk[this.#at++], done: false }
+    }
+    return {
+      next: () => {
+        const result = last.then(step)
+        last = result.catch(() => {})
+        return result
+      },
+      return: async value => this.return(value),
+      [Symbol.asyncIterator] () { return this }
+    }
+  }
+}
+
+/** Options of findOne() and findAsync() are those of find(). */
+function find (store, place, from, options) {
+  return new Found(store, place, from, parseQuery(options, FIND_OPTIONS))
+}
+
+function findOne (place, from, options) {
+  const parsed = parseQuery(options, FIND_OPTIONS)
+  if (parsed.limit === 0) return undefined
+  return once(place, from, { ...parsed, limit: 1 }, ({ handle, test }) => JSON.parse(native.queryNext(handle, 1, test))[1])
+}
+
+function count (place, from, options) {
+  return once(place, from, parseQuery(options, COUNT_OPTIONS), ({ handle, test }) => native.queryCount(handle, test))
+}
+
+/** What was read, by which plan. */
+function explain (place, from, options) {
+  const parsed = parseQuery(options, FIND_OPTIONS)
+  return once(place, from, parsed, ({ handle, test, plan: chosen }) => {
+    let returned = 0
+    for (let chunk = [0]; chunk[0] === 0; returned += chunk.length - 1) {
+      chunk = JSON.parse(native.queryNext(handle, ROWS_PER_CALL, test))
+    }
+    native.queryCounted(handle)
+    return {
+      plan: chosen.kind,
+      index: chosen.index?.fields ?? null,
+      ranges: chosen.bounds.length / 2,
+      sorted: !chosen.sorted,
+      entriesRead: doubles[3],
+      rowsRead: doubles[4],
+      bytesRead: doubles[5],
+      rowsReturned: returned
+    }
+  })
+}
+
+function toToon (place, from, options) {
+  const given = checkObject(options)
+  const parsed = parseQuery(given, TOON_OPTIONS)
+  const text = parseText(given)
+  const { name, delimiter } = text
+  parsed.nulls = true
+  return once(place, from, parsed, ({ handle, test }) => {
+    const first = rows => native.queryToon(handle, rows, name, delimiter, test)
+    if (text.maxTokens === undefined) return first(-1)
+    const empty = encode(name === undefined ? [] : Object.fromEntries([[name, []]]))
+    let listed = 0
+    let all
+    return withinBudget(rows => {
+      const found = first(rows)
+      listed = Math.max(listed, doubles[2])
+      return { text: found, rows: doubles[2], whole: doubles[2] < rows || doubles[2] === parsed.limit }
+    }, () => (all ??= listed + native.queryCount(handle, test)), { ...text, empty }, parsed.limit ?? Infinity)
+  })
+}
+
+// A list of paths; `name` for errors.
+function listOf (value, name) {
+  if (value === undefined) return []
+  return parseFields(typeof value === 'string' ? [value] : Array.isArray(value) ? value : invalid(value, name))
+}
+
+function invalid (value, name) {
+  throw invalidType(`${name} must be a field or an array of fields (got ${show(value)})`)
+}
+
+const SUMS = {
+  sum: ([, sum]) => sum,
+  avg: ([numbers, sum]) => numbers === 0 ? null : sum / numbers,
+  min: ([,, min]) => min,
+  max: ([,,, max]) => max
+}
+
+function aggregate (place, from, options) {
+  const given = checkObject(options)
+  checkNames(given, AGGREGATE_OPTIONS, 'option of aggregate')
+  const { where, groupBy, count: counted } = given
+  if (counted !== undefined && typeof counted !== 'boolean') {
+    throw invalidType(`count must be a boolean (got ${show(counted)})`)
+  }
+  const groups = listOf(groupBy, 'groupBy')
+  const fields = [...groups]
+  const columns = [] // [option, name, place among the fields]
+  for (const option of Object.keys(SUMS)) {
+    for (const path of listOf(given[option], option)) {
+      let at = fields.findIndex((other, i) => i >= groups.length && JSON.stringify(other) === JSON.stringify(path))
+      if (at < 0) at = fields.push(path) - 1
+      columns.push([option, path.join('.'), at - groups.length])
+    }
+  }
+  if (columns.length === 0 && counted !== true && groups.length === 0) {
+    throw invalidType('aggregate needs one of groupBy, count, sum, avg, min and max')
+  }
+  const parsed = { ...parseQuery({ where }, FIND_OPTIONS), fields }
+  const rows = once(place, from, parsed, ({ handle, test }) => JSON.parse(native.queryGroups(handle, groups.length, test)))
+  if (rows.length === 0 && groupBy === undefined) rows.push([[], 0, ...fields.map(() => [0, 0, null, null])])
+  const results = rows.map(([values, documents, ...sums]) => {
+    const out = {}
+    if (groupBy !== undefined) out.group = Object.fromEntries(groups.map((path, i) => [path.join('.'), values[i]]))
+    if (counted === true) out.count = documents
+    for (const option of Object.keys(SUMS)) {
+      const own = columns.filter(column => column[0] === option)
+      if (given[option] !== undefined) {
+        out[option] = Object.fromEntries(own.map(([, name, at]) => [name, SUMS[option](sums[at])]))
+      }
+    }
+    return out
+  })
+  return groupBy === undefined ? results[0] : results
+}
+
+module.exports = { find, findOne, count, explain, toToon, aggregate }

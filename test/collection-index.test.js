@@ -1,0 +1,233 @@
+'use strict'
+// Indexes of collections: unique values, building beside writes and after a crash, entries that follow their documents.
+
+const assert = require('node:assert/strict')
+const { setup, start } = require('./support')
+const { valueKey } = require('../lib/indexkeys')
+
+describe('an index of a collection', () => {
+  const { openStore, reopen, folder } = setup()
+  const ids = list => list.map(document => document._id)
+  const entries = db => db.keys({ prefix: '$index/' }).toArray()
+
+  async function filled (documents, options) {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', options)
+    await docs.insert(documents)
+    return { db, docs }
+  }
+
+  it('has keys in the order of values', () => {
+    const values = [null, false, true, -Infinity, -1e300, -11, -10.5, -10, -2, -1, -1e-7, -5e-324, 0, 5e-324, 1e-7, 0.5, 1, 1.5, 2, 9, 10, 10.5,
+      11, 99, 100, 123456789, 2 ** 53, 1e20, 1e21, 1.5e300, '', '\0', '\0\0', '\x01', ' ', '  ', '!', '"', 'a', 'a\0', 'a b', 'a!', 'ab', 'é', '\uffff', '😀']
+      .filter(v => v !== -Infinity)
+    const keys = values.map(v => `${valueKey(v)} `)
+    assert.deepEqual([...keys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))), keys)
+    assert.equal(new Set(keys).size, keys.length)
+    assert.equal(valueKey(-0), valueKey(0))
+    assert.equal(valueKey(undefined), valueKey(null))
+    for (const other of [[], {}, 'x'.repeat(501), 'é'.repeat(251), ' '.repeat(251)]) assert.equal(valueKey(other), undefined)
+    assert.equal(valueKey('x'.repeat(499)), 'S' + 'x'.repeat(499))
+  })
+
+  it('follows its documents through every kind of write', async () => {
+    const { db, docs } = await filled([{ _id: 'a', n: 1 }, { _id: 'b', n: 2 }])
+    await docs.createIndex('n')
+    assert.deepEqual(entries(db), ['$index/1/P4011 a', '$index/1/P4012 b'])
+    await docs.put('a', { n: 3 })
+    await docs.update('b', old => ({ ...old, m: 1 }))
+    await docs.insert([{ _id: 'c', n: { toJSON: () => 7 } }, { _id: 'd' }])
+    await db.transaction(tx => {
+      const own = tx.collection('docs')
+      own.put('a', { n: 4 })
+      own.put('a', { n: 5 })
+      own.insert({ _id: 'e', n: [1] })
+      own.delete('d')
+      own.insert({ _id: 'f', n: 1 })
+      own.delete('f')
+    })
+    assert.deepEqual(entries(db), ['$index/1/P4012 b', '$index/1/P4015 a', '$index/1/P4017 c', '$index/1/X e'])
+    assert.deepEqual(ids(docs.find({ where: { n: { $gt: 1 } } }).toArray()), ['b', 'a', 'c'])
+    assert.equal(docs.explain({ where: { n: { $gt: 1 } } }).plan, 'index')
+    await docs.delete('a')
+    await docs.insert({ _id: 'g', n: 2 }, { ttl: 1 })
+    await new Promise(resolve => setTimeout(resolve, 5))
+    assert.deepEqual(entries(db), ['$index/1/P4012 b', '$index/1/P4017 c', '$index/1/X e'])
+    await docs.put('b', { n: 2 }, { ttl: 60000 })
+    assert.ok(db.ttl('$index/1/P4012 b') > 0)
+    await docs.put('b', { n: 2 })
+    assert.equal(db.ttl('$index/1/P4012 b'), null)
+    assert.equal(await docs.dropIndex('n'), true)
+    assert.equal(await docs.dropIndex('n'), false)
+    assert.deepEqual([entries(db), docs.indexes(), db.has('$collection/docs')], [[], [], false])
+  })
+
+  it('is used for equality, ranges, $in and order, and for nothing else', async () => {
+    const { docs } = await filled(Array.from({ length: 100 }, (_, i) => ({ _id: `d${String(i).padStart(3, '0')}`, a: i % 10, b: i, s: `s${i}` })))
+    await docs.createIndex(['a', 'b'])
+    await docs.createIndex('s', { unique: true })
+    const plan = query => {
+      const { index, sorted, rowsRead, rowsReturned } = docs.explain(query)
+      return [index?.join() ?? null, sorted, rowsRead, rowsReturned]
+    }
+    assert.deepEqual(plan({ where: { a: 3 } }), ['a,b', false, 10, 10])
+    assert.deepEqual(plan({ where: { a: 3, b: { $gt: 50, $lte: 83 } } }), ['a,b', false, 4, 4])
+    assert.deepEqual(plan({ where: { a: 3 }, orderBy: { b: -1 }, limit: 2 }), ['a,b', false, 2, 2])
+    assert.deepEqual(plan({ where: { a: { $in: [3, 4, 3] } }, orderBy: 'b' }), ['a,b', true, 20, 20])
+    assert.deepEqual(plan({ where: { a: { $in: [4, 3] } }, orderBy: { a: 1, b: 1 } }), ['a,b', false, 20, 20])
+    assert.deepEqual(plan({ where: { a: { $gte: 8 }, b: 8 } }), ['a,b', false, 20, 1])
+    assert.deepEqual(plan({ where: { s: 's5', a: 5 } }), ['s', false, 1, 1])
+    assert.deepEqual(plan({ where: { $and: [{ a: 1 }, { $and: [{ b: 11 }] }] } }), ['a,b', false, 1, 1])
+    assert.deepEqual(plan({ orderBy: { a: -1, b: -1 }, limit: 3 }), ['a,b', false, 3, 3])
+    assert.deepEqual(plan({ orderBy: { a: -1, b: -1 } }), [null, true, 100, 100])
+    assert.deepEqual(plan({ where: { a: { $gt: 5, $lt: 'x' } } }), ['a,b', false, 0, 0])
+    assert.deepEqual(plan({ where: { $or: [{ a: 1 }, { a: 2 }] } }), [null, false, 100, 20])
+    assert.deepEqual(plan({ where: { b: 5 } }), [null, false, 100, 1])
+    assert.deepEqual(plan({ where: { a: { $ne: 5 } } }), [null, false, 100, 90])
+    assert.deepEqual(plan({ where: { _id: 'd005', a: 5 } }), [null, false, 1, 1])
+  })
+
+  describe('that is unique', () => {
+    it('refuses a second document with the value, and all of its write', async () => {
+      const { db, docs } = await filled([{ _id: 'a', mail: 'x' }])
+      await docs.createIndex('mail', { unique: true })
+      await assert.rejects(docs.insert([{ _id: 'b', mail: 'y' }, { _id: 'c', mail: 'x' }]), { name: 'ToonError', code: 'TOON_EUNIQUE', key: 'docs/c' })
+      await assert.rejects(docs.insert([{ mail: 'z' }, { mail: 'z' }]), { code: 'TOON_EUNIQUE' })
+      await docs.insert({ _id: 'b', mail: 'y' })
+      await assert.rejects(docs.put('b', { mail: 'x' }), { code: 'TOON_EUNIQUE', key: 'docs/b' })
+      await assert.rejects(docs.update('b', () => ({ mail: 'x' })), { code: 'TOON_EUNIQUE' })
+      await assert.rejects(db.transaction(tx => {
+        tx.put('more', 1)
+        tx.collection('docs').put('b', { mail: 'x' })
+      }), { code: 'TOON_EUNIQUE' })
+      for (const mail of [[1], { a: 1 }, 'z'.repeat(501)]) await assert.rejects(docs.put('b', { mail }), { code: 'TOON_EINVAL', message: /unique index on mail/ })
+      assert.equal(db.has('more'), false)
+      assert.deepEqual(docs.find({ orderBy: 'mail' }).toArray(), [{ _id: 'a', mail: 'x' }, { _id: 'b', mail: 'y' }])
+      await docs.put('a', { mail: 'free' })
+      await docs.put('b', { mail: 'x' })
+      await docs.insert([{ mail: null }, { mail: null }, {}])
+      assert.equal(docs.count({ where: { mail: null } }), 3)
+      assert.equal(docs.explain({ where: { mail: null } }).rowsRead, 3)
+    })
+
+    it('lets exactly one of many concurrent inserts win', async () => {
+      const { docs } = await filled([])
+      await docs.createIndex(['a', 'b'], { unique: true })
+      const results = await Promise.allSettled(Array.from({ length: 100 }, (_, i) => docs.insert({ a: i % 5, b: 'x', i })))
+      assert.equal(results.filter(r => r.status === 'fulfilled').length, 5)
+      assert.ok(results.every(r => r.status === 'fulfilled' || r.reason.code === 'TOON_EUNIQUE'))
+      assert.deepEqual(docs.find({ fields: ['a'], orderBy: { a: 1, b: 1 } }).toArray().map(d => d.a), [0, 1, 2, 3, 4])
+    })
+
+    it('is not made over documents with the same value', async () => {
+      const { db, docs } = await filled([{ a: 1 }, { a: 2 }, { a: 1 }])
+      await assert.rejects(docs.createIndex('a', { unique: true }), { code: 'TOON_EUNIQUE' })
+      assert.deepEqual([entries(db), docs.indexes()], [[], []])
+      const again = db.collection('docs', { indexes: [{ fields: 'a', unique: true }] })
+      await assert.rejects(again.ready(), { code: 'TOON_EUNIQUE' })
+      await docs.createIndex('a')
+      await assert.rejects(docs.createIndex('a', { unique: true }), { code: 'TOON_EINVAL', message: /not unique/ })
+    })
+
+    it('takes a value over from a document that was changed past the collection', async () => {
+      const { db, docs } = await filled([{ _id: 'a', mail: 'x' }])
+      await docs.createIndex('mail', { unique: true })
+      await db.put('docs/a', { mail: 'other' })
+      await docs.insert({ _id: 'b', mail: 'x' })
+      assert.equal(docs.findOne({ where: { mail: 'x' } })._id, 'b')
+    })
+  })
+
+  it('is built while documents are written', async function () {
+    this.timeout(30000)
+    const { docs } = await filled(Array.from({ length: 2000 }, (_, i) => ({ _id: `d${i}`, n: i % 7 })))
+    const building = docs.createIndex('n')
+    assert.equal(docs.find({ where: { n: 3 } }).toArray().length, 286) // by a scan
+    let writes = 0
+    for (let done = false; !done; writes++) {
+      const at = writes % 2000
+      await Promise.all([docs.put(`d${at}`, { n: 'changed' }), docs.delete(`d${(at * 7 + 1) % 2000}`), docs.insert({ n: 100 })])
+      done = await Promise.race([building.then(() => true), new Promise(resolve => setImmediate(resolve, false))])
+    }
+    assert.deepEqual(docs.indexes(), [{ fields: ['n'], unique: false, state: 'ready' }])
+    for (const n of [0, 3, 6, 'changed', 100]) {
+      const query = { where: { n } }
+      assert.equal(docs.explain(query).plan, 'index')
+      assert.deepEqual(ids(docs.find({ ...query, orderBy: '_id' }).toArray()), ids(docs.find({ where: { $or: [query.where] }, orderBy: '_id' }).toArray()))
+    }
+    assert.equal(docs.count({ where: { n: 100 } }), writes)
+  })
+
+  it('is finished after a kill -9 in the middle of its building', async function () {
+    this.timeout(30000)
+    const dir = folder()
+    const { child } = await start(`
+      (async () => {
+        const db = await toonstore.ToonStore.open(process.argv[1], { durability: 'close' })
+        const docs = db.collection('docs')
+        await docs.insert(Array.from({ length: 3000 }, (_, i) => ({ _id: 'd' + i, n: i })))
+        docs.createIndex('n', { unique: true })
+        const look = () => {
+          const some = db.count({ prefix: '$index/1/', limit: 300 }) === 300
+          if (some) process.send(docs.indexes()[0].state)
+          else setImmediate(look)
+        }
+        look()
+      })()
+    `, [dir]).then(async started => {
+      assert.equal(started.message, 'building')
+      started.child.kill('SIGKILL')
+      await new Promise(resolve => started.child.once('exit', resolve))
+      return started
+    })
+    assert.equal(child.signalCode, 'SIGKILL')
+    const db = await openStore({}, dir)
+    const docs = db.collection('docs', { indexes: [{ fields: 'n', unique: true }] })
+    await docs.ready()
+    assert.deepEqual(docs.indexes(), [{ fields: ['n'], unique: true, state: 'ready' }])
+    assert.equal(entries(db).length, 3000)
+    assert.equal(docs.explain({ where: { n: 2999 } }).rowsRead, 1)
+    await assert.rejects(docs.insert({ n: 5 }), { code: 'TOON_EUNIQUE' })
+  })
+
+  it('that was left half dropped is gone after the next open', async () => {
+    const { db, docs } = await filled([{ n: 1 }, { n: 2 }])
+    await docs.createIndex('n')
+    await db.update('$collection/docs', old => ({ indexes: [{ ...old.indexes[0], state: 'dropping' }] }))
+    const again = await reopen(db)
+    const own = again.collection('docs')
+    assert.equal(own.explain({ where: { n: 1 } }).plan, 'scan')
+    await own.dropIndex('n') // waits for nothing, as there is none
+    for (let i = 0; i < 1000 && own.indexes().length > 0; i++) await new Promise(resolve => setTimeout(resolve, 5))
+    assert.deepEqual([own.indexes(), entries(again)], [[], []])
+  })
+
+  it('never leads to a document that does not match, and is right again after reindex()', async () => {
+    const { db, docs } = await filled([{ _id: 'a', n: 1 }, { _id: 'b', n: 1 }, { _id: 'c', n: 1 }])
+    await docs.createIndex('n')
+    await db.put('docs/a', { n: 2 })
+    await db.delete('docs/b')
+    await db.put('docs/d', { n: 1 })
+    assert.deepEqual(ids(docs.find({ where: { n: 1 } }).toArray()), ['c'])
+    await docs.reindex()
+    assert.deepEqual(ids(docs.find({ where: { n: 1 } }).toArray()), ['c', 'd'])
+    assert.deepEqual(ids(docs.find({ where: { n: 2 } }).toArray()), ['a'])
+  })
+
+  it('is refused for fields that make no sense', async () => {
+    const { docs } = await filled([])
+    for (const fields of [undefined, [], 5, [5], ['a', 'b', 'c', 'd', 'e', 'f', 'g']]) await assert.rejects(docs.createIndex(fields), { code: 'TOON_EINVAL' })
+    await assert.rejects(docs.createIndex('a', { unique: 1 }), { code: 'TOON_EINVAL' })
+    await assert.rejects(docs.createIndex('a', { sparse: true }), { code: 'TOON_EINVAL' })
+  })
+
+  it('outlives the ttl of its store', async () => {
+    const db = await openStore({ ttl: 5, durability: 'close' })
+    const docs = db.collection('docs')
+    await docs.createIndex('n')
+    await docs.insert({ n: 1 })
+    await new Promise(resolve => setTimeout(resolve, 15))
+    assert.deepEqual(docs.indexes(), [{ fields: ['n'], unique: false, state: 'ready' }])
+    assert.deepEqual([docs.count(), entries(db)], [0, []])
+  })
+})
