@@ -126,6 +126,32 @@ toon_status toon_batch_begin_at(toon_batch *batch, const toon_snapshot *snapshot
 toon_status toon_batch_expect(toon_batch *batch, toon_key key, toon_error *err);
 toon_status toon_batch_expect_range(toon_batch *batch, const toon_range *range, toon_error *err);
 
+/* For a writer that computes one change from another before either is committed (the server). The open member expects that
+ * the row has this version when it is committed (0: there is none), else it fails with TOON_ECONFLICT. */
+toon_status toon_batch_expect_version(toon_batch *batch, toon_key key, uint64_t version, toon_error *err);
+/* What the operations of a batch leave of a key, the newest last; those with conditions are taken to have written. A batch
+ * that was submitted may be asked until it is freed, by one thread. */
+typedef enum toon_pending_kind {
+  TOON_PENDING_NONE,   /* the batch has nothing of this key */
+  TOON_PENDING_PUT,    /* input, value, expires_at; the value is borrowed until the batch changes */
+  TOON_PENDING_DELETE, /* nothing */
+  TOON_PENDING_EXPIRE  /* what was there before the batch, with this expires_at */
+} toon_pending_kind;
+typedef struct toon_pending {
+  toon_pending_kind kind;
+  toon_input input;
+  toon_slice value;
+  int64_t expires_at;
+} toon_pending;
+toon_status toon_batch_find(toon_batch *batch, toon_key key, toon_pending *out, toon_error *err);
+/* From now on the members of this batch build on one another: after one that failed with TOON_ECONFLICT all later ones fail
+ * so too, and after one that failed otherwise all later ones that depend (toon_batch_depends, of the open member). */
+void toon_batch_in_order(toon_batch *batch);
+void toon_batch_depends(toon_batch *batch);
+/* Drop the operations of the open member since a mark. */
+size_t toon_batch_mark(const toon_batch *batch);
+void toon_batch_rewind(toon_batch *batch, size_t mark);
+
 size_t toon_batch_members(const toon_batch *batch);
 /* Bytes the batch holds, for deciding when to submit. */
 size_t toon_batch_bytes(const toon_batch *batch);
@@ -223,6 +249,8 @@ void toon_last_failure(toon_db *db, toon_error *out);
 toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
 /* Milliseconds since 1970 by the engine's clock, which never runs back. */
 int64_t toon_now(toon_db *db);
+/* The option of that name. */
+uint64_t toon_max_value_size(const toon_db *db);
 /* The absolute path of the directory. Borrowed until close. */
 const char *toon_directory(const toon_db *db);
 

@@ -24,15 +24,17 @@ toon_status toon_batch_new(toon_db *db, toon_batch **out, toon_error *err) {
 }
 
 static void batch_reset(toon_batch *batch) {
+  batch_index_rewind(batch, 0);
   for (size_t i = 0; i < batch->op_count; i++) toon_free(batch->ops[i].range);
   for (size_t i = 0; i < batch->member_count; i++) toon_free(batch->members[i].error);
   batch->arena.len = batch->op_count = batch->member_count = 0;
-  batch->open = batch->submitted = batch->done = false;
+  batch->open = batch->submitted = batch->done = batch->in_order = batch->failed = batch->broken = false;
   batch->next_member = 0;
 }
 
 void batch_destroy(toon_batch *batch) {
   batch_reset(batch);
+  batch_index_free(batch);
   toon_buf_free(&batch->arena);
   toon_free(batch->ops);
   toon_free(batch->members);
@@ -60,6 +62,17 @@ void batch_fail(batch_member *member, const toon_error *err) {
   member->status = err->status;
   if (!member->error) member->error = toon_malloc(sizeof *err);
   if (member->error) *member->error = *err;
+}
+
+void toon_batch_in_order(toon_batch *batch) { batch->in_order = true; }
+
+void toon_batch_depends(toon_batch *batch) {
+  if (batch->open) batch->members[batch->member_count - 1].depends = true;
+}
+
+toon_status batch_check_order(const toon_batch *batch, const batch_member *member, toon_error *err) {
+  if (!batch->in_order || !(batch->broken || (batch->failed && member->depends))) return TOON_OK;
+  return toon_fail(err, TOON_ECONFLICT, NULL);
 }
 
 /* A new operation, in the open member or one of its own. */
@@ -111,11 +124,22 @@ toon_status toon_batch_end(toon_batch *batch, toon_error *err) {
   return TOON_OK;
 }
 
+size_t toon_batch_mark(const toon_batch *batch) { return batch->op_count; }
+
+void toon_batch_rewind(toon_batch *batch, size_t mark) {
+  if (!batch->open || mark > batch->op_count) return;
+  batch_member *member = &batch->members[batch->member_count - 1];
+  if (mark < member->first) mark = member->first;
+  batch_index_rewind(batch, mark);
+  for (size_t i = mark; i < batch->op_count; i++) toon_free(batch->ops[i].range);
+  batch->op_count = mark;
+  member->count = (uint32_t)(mark - member->first);
+}
+
 void toon_batch_abandon(toon_batch *batch) {
   if (!batch->open) return;
-  batch_member *member = &batch->members[--batch->member_count];
-  for (size_t i = member->first; i < batch->op_count; i++) toon_free(batch->ops[i].range);
-  batch->op_count = member->first;
+  toon_batch_rewind(batch, 0);
+  batch->member_count--;
   batch->open = false;
 }
 
@@ -248,6 +272,13 @@ static toon_status check_in_transaction(const toon_batch *batch, toon_error *err
 toon_status toon_batch_expect(toon_batch *batch, toon_key key, toon_error *err) {
   TOON_TRY(check_in_transaction(batch, err));
   return add_key(batch, BATCH_EXPECT, key, 0, err);
+}
+
+toon_status toon_batch_expect_version(toon_batch *batch, toon_key key, uint64_t version, toon_error *err) {
+  if (!batch->open) return toon_fail(err, TOON_EINVAL, "what was read is named between begin and end");
+  TOON_TRY(add_key(batch, BATCH_EXPECT_VERSION, key, 0, err));
+  batch->ops[batch->op_count - 1].version = version;
+  return TOON_OK;
 }
 
 static toon_status add_range(toon_batch *batch, batch_kind kind, const toon_range *range, toon_error *err) {

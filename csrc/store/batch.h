@@ -11,7 +11,8 @@ typedef enum batch_kind {
   BATCH_CLEAR,
   BATCH_EXPIRE,
   BATCH_EXPECT,
-  BATCH_EXPECT_RANGE
+  BATCH_EXPECT_RANGE,
+  BATCH_EXPECT_VERSION
 } batch_kind;
 
 typedef struct batch_op {
@@ -28,8 +29,18 @@ typedef struct batch_member {
   toon_status status;
   uint64_t value;
   const toon_snapshot *snapshot; /* borrowed; NULL: no conflicts are looked for */
+  bool depends;                  /* on earlier members of its batch */
   toon_error *error;             /* owned; NULL unless it failed */
 } batch_member;
+
+/* The newest operation on each key, for toon_batch_find: a hash that is filled when it is first asked. Taken back newest
+ * first, which keeps linear probing intact. */
+typedef struct batch_index {
+  uint32_t *slots;  /* index of an operation + 1; 0 free */
+  uint32_t *before; /* per operation: the earlier one of the same key (of a clear: the earlier clear) + 1 */
+  size_t slot_count, before_cap, indexed;
+  uint32_t clear; /* the newest clear + 1 */
+} batch_index;
 
 struct toon_batch {
   toon_db *db;
@@ -40,7 +51,10 @@ struct toon_batch {
   batch_member *members;
   size_t member_count, member_cap;
   bool open, submitted, done; /* open: between begin and end; done is guarded by the queue lock */
+  bool in_order;              /* toon_batch_in_order */
+  bool failed, broken;        /* in order: a member has failed; with a conflict */
   size_t next_member;         /* where the next leader goes on */
+  batch_index index;
   toon_done_fn done_fn;
   void *done_ctx;
 };
@@ -53,6 +67,12 @@ static inline toon_slice batch_value(const toon_batch *batch, const batch_op *op
 }
 /* Give member its failure. Without memory for the details the status remains. */
 void batch_fail(batch_member *member, const toon_error *err);
+
+/* In a batch that is in order: may this member be formed after what became of those before it? */
+toon_status batch_check_order(const toon_batch *batch, const batch_member *member, toon_error *err);
+/* batch_find.c: forget operations from `count` on; all of it, and the memory. */
+void batch_index_rewind(toon_batch *batch, size_t count);
+void batch_index_free(toon_batch *batch);
 
 /* snapshot.c's struct, which validation reads. */
 struct toon_snapshot {
@@ -79,6 +99,8 @@ void batch_destroy(toon_batch *batch);
  * (scratch for the end of a prefix). *empty: nothing can be in it. */
 toon_status range_bounds(const toon_range *range, toon_buf *successor, index_bounds *bounds, bool *empty,
                          toon_error *err);
+/* Is the key within? */
+bool range_holds(const index_bounds *bounds, toon_key key);
 /* A copy that owns its slices; free with toon_free. */
 toon_range *range_copy(const toon_range *range);
 

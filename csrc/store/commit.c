@@ -275,6 +275,10 @@ static toon_status form_op(store_engine *engine, group_state *g, toon_batch *bat
     TOON_TRY(validate_key(engine, g->view, member->snapshot, key, hash, err));
   switch (op->kind) {
   case BATCH_EXPECT: return TOON_OK;
+  case BATCH_EXPECT_VERSION:
+    TOON_TRY(find_state(engine, g, key, hash, &state, err));
+    if ((state.visible ? state.entry.sequence : 0) == op->version) return TOON_OK;
+    return toon_fail(err, TOON_ECONFLICT, NULL);
   case BATCH_DELETE:
     TOON_TRY(find_state(engine, g, key, hash, &state, err));
     *value = state.visible;
@@ -623,6 +627,12 @@ typedef struct place {
   size_t member;
 } place;
 
+static void member_failed(toon_batch *batch, batch_member *member, const toon_error *err) {
+  batch_fail(member, err);
+  batch->failed = true;
+  batch->broken = batch->broken || err->status == TOON_ECONFLICT;
+}
+
 /* Form and commit one group from `at` on; moves *at behind its last member. commit_lock held. `no_room` (may be NULL): why
  * there is no room for writes. */
 static void form_group(store_engine *engine, place *at, const toon_error *no_room) {
@@ -635,13 +645,15 @@ static void form_group(store_engine *engine, place *at, const toon_error *no_roo
     status = err.status;
   }
   if (status != TOON_OK) {
-    for (; at->member < at->batch->member_count; at->member++) batch_fail(&at->batch->members[at->member], &err);
+    for (; at->member < at->batch->member_count; at->member++)
+      member_failed(at->batch, &at->batch->members[at->member], &err);
     return;
   }
   batch_member *first = at->member < at->batch->member_count ? &at->batch->members[at->member] : NULL;
   if (first && first->count && at->batch->ops[first->first].kind == BATCH_CLEAR) {
-    status = run_clear(engine, at->batch->ops[first->first].range, &first->value, &err);
-    if (status != TOON_OK) batch_fail(first, &err);
+    status = batch_check_order(at->batch, first, &err);
+    if (status == TOON_OK) status = run_clear(engine, at->batch->ops[first->first].range, &first->value, &err);
+    if (status != TOON_OK) member_failed(at->batch, first, &err);
     at->member++;
     return;
   }
@@ -655,7 +667,9 @@ static void form_group(store_engine *engine, place *at, const toon_error *no_roo
     }
     batch_member *member = &at->batch->members[at->member];
     if (member->count && at->batch->ops[member->first].kind == BATCH_CLEAR) break;
-    if (form_member(engine, &g, at->batch, member, &err) != TOON_OK) batch_fail(member, &err);
+    status = batch_check_order(at->batch, member, &err);
+    if (status == TOON_OK) status = form_member(engine, &g, at->batch, member, &err);
+    if (status != TOON_OK) member_failed(at->batch, member, &err);
     at->member++;
     atomic_fetch_add_explicit(&engine->stats.members, 1, memory_order_relaxed);
     if (engine->group.len >= GROUP_BYTES || engine->insert_count >= GROUP_ROWS) break;
@@ -674,7 +688,7 @@ static void form_group(store_engine *engine, place *at, const toon_error *no_roo
       p = (place){p.batch->next, 0};
       continue;
     }
-    if (p.batch->members[p.member].status == TOON_OK) batch_fail(&p.batch->members[p.member], &err);
+    if (p.batch->members[p.member].status == TOON_OK) member_failed(p.batch, &p.batch->members[p.member], &err);
     p.member++;
   }
 }

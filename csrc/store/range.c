@@ -60,3 +60,8 @@ toon_range *range_copy(const toon_range *range) {
   }
   return copy;
 }
+
+bool range_holds(const index_bounds *b, toon_key key) {
+  int lower = toon_key_cmp(key, b->lower), upper = toon_key_cmp(key, b->upper);
+  return (lower > 0 || (lower == 0 && !b->lower_open)) && (upper < 0 || (upper == 0 && !b->upper_open));
+}

@@ -29,11 +29,6 @@ toon_status validate_key(store_engine *engine, const store_view *view, const too
   return found && is_row(&entry, snapshot) ? conflict(err) : TOON_OK;
 }
 
-static bool within(const index_bounds *b, toon_key key) {
-  int lower = toon_key_cmp(key, b->lower), upper = toon_key_cmp(key, b->upper);
-  return (lower > 0 || (lower == 0 && !b->lower_open)) && (upper < 0 || (upper == 0 && !b->upper_open));
-}
-
 static toon_status next_row(const toon_snapshot *snapshot, index_cursor *cursor, toon_key *key, index_entry *entry,
                             bool *end, toon_error *err) {
   do TOON_TRY(index_cursor_next(cursor, key, entry, end, err));
@@ -59,7 +54,7 @@ toon_status validate_range(store_engine *engine, const store_view *view, const t
   TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
   if (empty) goto out;
   for (size_t i = 0; i < engine->insert_count; i++)
-    if (engine->inserts[i].entry.position < engine->member_start && within(&bounds, engine->inserts[i].key)) {
+    if (engine->inserts[i].entry.position < engine->member_start && range_holds(&bounds, engine->inserts[i].key)) {
       status = conflict(err);
       goto out;
     }
