@@ -1,16 +1,23 @@
 'use strict'
-// What the tests of the server speak to it with.
+// What the tests of the server speak to it with: a client that knows no more of the protocol than they need. Replies come as { error },
+// null, numbers, latin1 strings and arrays; pushes of RESP3 are gathered in `pushes`.
 const net = require('node:net')
 
-// A client that knows no more of the protocol than these tests: replies as { error }, null, numbers, latin1 strings, arrays.
 class Client {
-  constructor (port) {
-    this.socket = net.connect(port, '127.0.0.1')
+  // where: a port of this machine, or the path of a socket.
+  constructor (where) {
+    this.socket = typeof where === 'number' ? net.connect(where, '127.0.0.1') : net.connect(where)
     this.text = ''
     this.waiting = []
+    this.pushes = []
     this.socket.on('data', data => {
       this.text += data.toString('latin1')
-      for (let r; this.waiting.length > 0 && (r = parse(this.text, 0)); this.text = this.text.slice(r.end)) this.waiting.shift()(r.value)
+      let at = 0
+      for (let r; at < this.text.length && (r = parse(this.text, at)); at = r.end) {
+        if (this.text[at] === '>' || this.waiting.length === 0) this.pushes.push(r.value)
+        else this.waiting.shift()(r.value)
+      }
+      this.text = this.text.slice(at)
     })
     this.socket.on('error', () => {})
   }
@@ -20,6 +27,13 @@ class Client {
   call (...args) {
     this.write(encode(args))
     return this.reply()
+  }
+
+  // Several commands in one write, each a list of arguments or a text of words.
+  pipeline (commands) {
+    const lists = commands.map(c => Array.isArray(c) ? c : c.split(' '))
+    this.write(Buffer.concat(lists.map(encode)))
+    return Promise.all(lists.map(() => this.reply()))
   }
 
   close () { this.socket.destroy() }
@@ -43,6 +57,7 @@ function parse (text, at) {
     case '+': return { value: head, end }
     case '-': return { value: { error: head }, end }
     case ':': return { value: Number(head), end }
+    case ',': return { value: Number(head), end }
     case '_': return { value: null, end }
     case '$': {
       const length = Number(head)

@@ -1,30 +1,52 @@
 /* The table of commands, and what their functions are given.
  *
- * A command is a function of a connection and its arguments that appends one reply to conn->out. One that writes does not
- * commit by itself: it adds to the batch of the loop's turn (`command_batch`) and says how its reply comes about when that
- * has been committed (`command_reply_*`). A connection whose replies are waiting takes further blind writes, and no
- * other command before they have come: so replies keep their order and a client reads what it wrote.
+ * A command is a function of a connection and its arguments that appends one reply to call->out. It reads and writes keys by
+ * the data_ functions, which keep to the order in which the server took the commands, though writes are committed later:
  *
- * A *blind* command needs nothing but its members' results. One that reads what it writes goes through `command_change`:
- * a snapshot and a member that fails if somebody else, in the server or in JavaScript, has changed its keys since; the
- * command is then run again. Each has a snapshot of its own: one shared by a turn could be older than what a client was
- * told before it sent the command. */
+ * - Writes go into the batch of the loop's turn, each command a member of it. The reply waits until the batch is committed; other
+ *   connections are served meanwhile, and the commands behind it on its own connection as well.
+ * - A command that writes sees what commands before it in its batch have written (the batch tells), and waits if a key that it
+ *   reads is being written by the batch under way. What it read of the store is expected to be so still at the commit.
+ * - A command that only reads sees the committed state, unless replies of its own connection still wait: then it sees
+ *   what those have written too, and its reply waits with theirs.
+ * - If a commit finds that somebody else (JavaScript) has changed what was read, that command and all behind it are taken back
+ *   and run again from the input, which is kept until then. So a function may run several times before its reply is sent, and must
+ *   not do what could not be done twice. */
 #ifndef TOON_RESP_COMMAND_H
 #define TOON_RESP_COMMAND_H
 
 #include "resp/protocol.h"
 
+#include <stdio.h>
+
 typedef struct resp_conn resp_conn;
+
+typedef struct command command;
+
+/* What a command, or all commands of an EXEC together, do to the store. */
+typedef struct command_work {
+  toon_batch *batch;       /* of the turn; NULL until something was added */
+  toon_snapshot *snapshot; /* what is read now is read from here; NULL: the newest state */
+  bool open;               /* its member of the batch has been begun */
+  bool wrote;              /* and holds a write */
+  bool cleared;            /* FLUSHALL: a member of its own, ended already */
+  bool isolated;           /* what it reads is expected to be so still at the commit */
+  bool exec;               /* it is an EXEC */
+  bool depends;            /* it has read what is not yet committed */
+  bool waits;              /* it has to be run again after the commit under way */
+} command_work;
 
 typedef struct command_call {
   resp_conn *conn;
   toon_db *db;
   const resp_parser *parser;
   toon_slice input;
-  size_t count;            /* of arguments, the name included */
-  toon_batch *changing;    /* of command_change, until command_commit */
-  size_t first;            /* its member */
-  toon_snapshot *snapshot; /* what it reads from */
+  size_t count; /* of arguments, the name included */
+  const command *command;
+  command_work *work;
+  toon_buf *out;
+  size_t from; /* where its reply begins in *out */
+  bool failed; /* the reply is an error: nothing is written */
 } command_call;
 
 static inline toon_slice call_arg(const command_call *call, size_t i) { return resp_arg(call->parser, call->input, i); }
@@ -40,18 +62,19 @@ enum {
   COMMAND_NO_MULTI = 128 /* not within MULTI */
 };
 
-/* Returns an error only if memory is short: the connection is then closed. Everything else is an error reply. */
+/* Returns TOON_ENOMEM if memory is short: the connection is then closed. Any other status comes from the functions below, which
+ * have seen to the reply, and is passed on as it is. */
 typedef toon_status (*command_fn)(command_call *call);
 
 /* A row of the table; table.h says what its columns mean. */
-typedef struct command {
+struct command {
   const char *name; /* lower case */
   command_fn run;
   int arity;
   unsigned flags;
   int first, last, step;
   const char *group, *since, *summary;
-} command;
+};
 
 /* Every command, subcommands behind their container; *count of them. */
 const command *command_table(size_t *count);
@@ -73,24 +96,40 @@ void conn_set_version(resp_conn *conn, int version);
 uint64_t conn_id(const resp_conn *conn);
 toon_buf *conn_name(resp_conn *conn);
 void conn_close_after_reply(resp_conn *conn);
-/* True while replies wait for a commit. A blind command that finds it has to read then returns at once, and is called again
- * when they have come. */
-bool conn_waits(const resp_conn *conn);
+/* ---- reading and writing keys (data.c) ---- */
 
-/* The batch of this turn. */
-toon_status command_batch(command_call *call, toon_batch **out, toon_error *err);
-/* The reply of the members first … now of the batch: +OK; +OK or null if a condition did not hold; the sum of their
- * values. A member that failed makes it that error. */
-toon_status command_reply_ok(command_call *call, size_t first);
-toon_status command_reply_if(command_call *call, size_t first);
-toon_status command_reply_sum(command_call *call, size_t first);
-/* Begin a member of reads (from call->snapshot) and writes. A command that returns without command_commit has
- * written nothing, and its reply is what it appended. */
-toon_status command_change(command_call *call, toon_batch **out, toon_error *err);
-/* End it. What was appended to conn->out since `from` is the reply once it is committed. */
-toon_status command_commit(command_call *call, size_t from);
-/* The reply for an error of the store. */
+/* Make the reply this error, and write nothing. Always a failure. */
+toon_status command_error(command_call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for an error of the store. */
 toon_status command_fail(command_call *call, const toon_error *err);
+toon_status command_syntax_error(command_call *call);
+toon_status command_wrong_type(command_call *call);
+
+/* A row: committed, or what an earlier command will have written. data_release it, also one that was not found. */
+typedef struct data_row {
+  toon_row row;  /* version 0: not committed */
+  toon_buf text; /* its field, if not committed */
+} data_row;
+
+/* Argument i as a key. */
+toon_status command_key(command_call *call, size_t i, toon_key *key);
+toon_status data_get(command_call *call, toon_key key, data_row *row, bool *found);
+void data_release(command_call *call, data_row *row);
+toon_status data_has(command_call *call, toon_key key, bool *found);
+/* A command that reads several keys reads them from one state. */
+toon_status data_snapshot(command_call *call);
+toon_status data_put(command_call *call, toon_key key, toon_input input, toon_slice value, int64_t expires_at);
+/* Put bytes: a string if they are UTF-8, else bytes. */
+toon_status data_put_bytes(command_call *call, toon_key key, toon_slice value, int64_t expires_at);
+/* Put the value of a row. */
+toon_status data_put_row(command_call *call, toon_key key, const data_row *row, int64_t expires_at);
+toon_status data_delete(command_call *call, toon_key key);
+toon_status data_expire(command_call *call, toon_key key, int64_t expires_at);
+/* Delete every key. */
+toon_status data_clear(command_call *call);
+/* Walk the keys of a range as the command sees them; in an EXEC, keys that it made come last. `take` may set *stop. */
+typedef toon_status (*data_key_fn)(void *ctx, toon_key key, uint8_t flags, bool *stop);
+toon_status data_walk(command_call *call, const toon_range *range, data_key_fn take, void *ctx);
 
 /* ---- families ---- */
 
@@ -99,13 +138,13 @@ toon_status command_fail(command_call *call, const toon_error *err);
 #include "resp/table.h"
 #undef X
 
-/* Shared by families: a key argument, false with the error reply written if it is too long. */
-bool command_key(command_call *call, size_t i, toon_key *key, toon_status *status);
+/* ---- shared by families ---- */
+
 /* The bytes that GET gives for a row, appended to *out. */
 toon_status command_value(const toon_row *row, toon_buf *out, toon_error *err);
-/* Put bytes: a string if they are UTF-8, else bytes. */
-toon_status command_put(toon_batch *batch, toon_key key, toon_slice value, const toon_put_options *options,
-                        toon_error *err);
+/* A number as INCRBYFLOAT takes it, and as it gives it: in full, at most 17 places behind the point. */
+bool command_float(toon_slice text, long double *out);
+int command_float_text(long double value, char *out, size_t size);
 /* Does the text match the pattern of KEYS, with * ? [a-c] [^a] and \\? In time O(pattern x text) at most. */
 bool command_matches(toon_slice pattern, toon_slice text);
 /* True if the argument is this word, in any case (`word` in lower case). */

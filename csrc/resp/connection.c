@@ -24,7 +24,6 @@ int conn_version(const resp_conn *conn) { return conn->version; }
 void conn_set_version(resp_conn *conn, int version) { conn->version = version; }
 uint64_t conn_id(const resp_conn *conn) { return conn->id; }
 toon_buf *conn_name(resp_conn *conn) { return &conn->name; }
-bool conn_waits(const resp_conn *conn) { return conn->pending > 0; }
 void conn_close_after_reply(resp_conn *conn) { conn->close_after = true; }
 
 /* ---- buffers that are lent ---- */
@@ -56,6 +55,7 @@ static void conn_closed(uv_handle_t *handle) {
   toon_buf_free(&conn->name);
   toon_buf_free(&conn->library);
   toon_buf_free(&conn->library_version);
+  multi_free(conn);
   toon_free(conn);
 }
 
@@ -63,6 +63,7 @@ void conn_close(resp_conn *conn) {
   if (conn->closing) return;
   resp_server *server = conn->server;
   conn->closing = true;
+  conn_unstall(conn);
   *conn->link = conn->next;
   if (conn->next) conn->next->link = conn->link;
   server->conn_count--;
@@ -209,45 +210,76 @@ static bool allowed(resp_conn *conn, const command *c, toon_status *status) {
   return false;
 }
 
-/* Handle the command that the parser has; false if the connection must wait with it. */
-static bool conn_command(resp_conn *conn, toon_slice input, toon_status *status) {
-  command_call call = {conn, conn->server->db, &conn->parser, input, conn->parser.count, NULL, 0, NULL};
-  resp_server *server = conn->server;
-  *status = TOON_OK;
-  if (call.count == 0) return true;
-  const command *container, *c = command_of(&call, &container);
-  if (conn->pending && !(c && c->flags & COMMAND_BLIND)) return false;
-  bool again = conn->again, skip = conn->mute_next;
-  if (!again) conn->mute_this = conn->mute || skip;
-  size_t before = conn->out.len;
-  uint32_t pending = conn->pending;
-  bool ran = false;
+toon_status command_run(command_call *call) {
+  toon_status status = call->command->run(call);
+  return call->failed || call->work->waits ? TOON_OK : status;
+}
+
+/* May it be run while replies of its connection wait? It must be nothing but reads and writes of keys. */
+static bool may_follow(const command *c) { return c->first > 0 && (c->flags & (COMMAND_WRITE | COMMAND_READONLY)); }
+
+/* Run a command, or what stands for its running. *ran: its own function was called. */
+static toon_status answer(command_call *call, const command *container, bool *ran) {
+  resp_conn *conn = call->conn;
+  const command *c = call->command;
+  toon_status status = TOON_OK;
   if (!c) {
-    *status = container ? unknown_subcommand(&call, container, &conn->out) : unknown_command(&call, &conn->out);
-  } else if (!command_takes(c, call.count)) {
-    /* An error has nothing to wait for, but its place is behind the replies that do. */
-    if (pending) return false;
-    *status = resp_error(&conn->out, "ERR wrong number of arguments for '%s' command", c->name);
-  } else if (allowed(conn, c, status)) {
+    status = container ? unknown_subcommand(call, container, call->out) : unknown_command(call, call->out);
+  } else if (!command_takes(c, call->count)) {
+    status = resp_error(call->out, "ERR wrong number of arguments for '%s' command", c->name);
+  } else if (allowed(conn, c, &status)) {
     conn->mute_next = false;
     conn->command = c;
-    *status = c->run(&call);
-    turn_change_end(&call);
-    ran = true;
-    bool refused = pending && *status == TOON_OK && conn->pending == pending;
-    if (refused || conn->asking == ASK_WAITING) { /* it goes on, or says so, when its turn has come */
-      conn->out.len = before;
-      conn->mute_next = skip;
-      return false;
-    }
+    if (multi_queue(call, &status)) return status;
+    *ran = true;
+    call->work->isolated = (c->flags & COMMAND_WRITE) != 0;
+    return command_run(call);
   }
-  if (!conn->changing) conn->again = false;
-  if (!again) {
+  multi_refused(conn);
+  return status;
+}
+
+/* Handle the command that the parser has; false if the connection must wait with it. */
+static bool conn_command(resp_conn *conn, toon_slice input, toon_status *status) {
+  resp_server *server = conn->server;
+  command_work work = {0};
+  command_call call = {.conn = conn,
+                       .db = server->db,
+                       .parser = &conn->parser,
+                       .input = input,
+                       .count = conn->parser.count,
+                       .work = &work,
+                       .out = &conn->out,
+                       .from = conn->out.len};
+  *status = TOON_OK;
+  if (call.count == 0) return true;
+  const command *container;
+  call.command = command_of(&call, &container);
+  if (conn->pending && call.command && !may_follow(call.command)) return false;
+  bool skip = conn->mute_next, ran = false, waits = false;
+  uint64_t at = conn->base + conn->taken;
+  conn->mute_this = conn->mute || skip;
+  *status = answer(&call, container, &ran);
+  bool error = conn->out.len > call.from && conn->out.ptr[call.from] == '-';
+  if (work.snapshot) toon_snapshot_close(work.snapshot);
+  if (conn->asking == ASK_WAITING)
+    waits = true;
+  else if (*status == TOON_OK)
+    *status = turn_take(&call, &waits);
+  if (*status != TOON_OK && work.open) toon_batch_abandon(work.batch);
+  if (waits) { /* it is run when its turn has come */
+    conn->out.len = call.from;
+    conn->mute_next = skip;
+    if (work.waits) conn_stall(conn);
+    return false;
+  }
+  if (at >= conn->counted) {
+    conn->counted = at + 1;
     server->counters.commands++;
-    if (ran && server->monitors && !(c->flags & (COMMAND_ADMIN | COMMAND_NO_AUTH))) conn_show(&call);
+    server->counters.errors += error;
+    if (ran && server->monitors && !(call.command->flags & (COMMAND_ADMIN | COMMAND_NO_AUTH))) conn_show(&call);
   }
-  if (conn->out.len > before && conn->out.ptr[before] == '-') server->counters.errors++;
-  if (conn->mute_this && conn->out.len > before) conn->out.len = before;
+  if (conn->mute_this && conn->out.len > call.from) conn->out.len = call.from;
   return true;
 }
 
@@ -305,7 +337,11 @@ void conn_work(resp_conn *conn) {
   conn_lend(conn);
   while (!conn->closing && !conn->close_after && conn->taken < conn->in.len) {
     /* Who does not read its replies is not served on. */
-    stalled = conn->changing || conn->asking == ASK_WAITING || (conn->flying.len && conn->out.len >= OUT_ENOUGH);
+    stalled = conn->exclusive || conn->asking == ASK_WAITING || (conn->flying.len && conn->out.len >= OUT_ENOUGH);
+    if (!stalled && turn_full(server)) {
+      stalled = true;
+      conn_stall(conn);
+    }
     if (stalled) break;
     toon_slice input = toon_slice_of(conn->in.ptr + conn->taken, conn->in.len - conn->taken);
     conn->parser.anonymous = conn->role == RESP_NONE;
@@ -314,7 +350,7 @@ void conn_work(resp_conn *conn) {
     if (parsed == RESP_MORE) break;
     if (parsed == RESP_COMMAND) {
       stalled = !conn_command(conn, input, &status);
-      if (!stalled && !conn->changing) { /* a change may have to be run again: its arguments stay */
+      if (!stalled) {
         conn->taken += conn->parser.used;
         resp_parser_next(&conn->parser);
       }
@@ -342,8 +378,10 @@ void conn_work(resp_conn *conn) {
     if (conn->out.len >= OUT_ENOUGH) conn_flush(conn);
   }
   if (conn->closing) return;
-  if (conn->taken == conn->in.len && conn->in.ptr) {
-    conn->taken = conn->in.len = 0;
+  if (!conn->pending) conn->kept = conn->taken;
+  if (conn->kept == conn->in.len && conn->in.ptr) {
+    conn->base += conn->kept;
+    conn->kept = conn->taken = conn->in.len = 0;
     if (!server->spare_in.ptr && conn->in.cap <= SPARE_MAX) {
       server->spare_in = conn->in;
       conn->in = (toon_buf){0};
@@ -371,10 +409,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     conn->in = conn->server->spare_in;
     conn->server->spare_in = (toon_buf){0};
   }
-  if (conn->taken > conn->in.len / 2) {
-    memmove(conn->in.ptr, conn->in.ptr + conn->taken, conn->in.len - conn->taken);
-    conn->in.len -= conn->taken;
-    conn->taken = 0;
+  if (conn->kept > conn->in.len / 2) {
+    memmove(conn->in.ptr, conn->in.ptr + conn->kept, conn->in.len - conn->kept);
+    conn->in.len -= conn->kept;
+    conn->taken -= conn->kept;
+    conn->base += conn->kept;
+    conn->kept = 0;
   }
   size_t room = conn->in.len < QUERY_MAX ? READ_SIZE : 0; /* no room is UV_ENOBUFS, which closes */
   if (room && toon_buf_reserve(&conn->in, room) != TOON_OK) room = 0;

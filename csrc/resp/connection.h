@@ -14,25 +14,26 @@ enum {
   SPARES = 64             /* buffers kept for connections that need one for a moment */
 };
 
-/* How a reply comes about when its members have their results. */
-typedef enum reply_kind { REPLY_OK, REPLY_IF, REPLY_SUM, REPLY_BYTES } reply_kind;
-
+/* A reply that waits for the commit of a member. */
 typedef struct waiting {
   resp_conn *conn; /* NULL once it is gone */
-  size_t first, count;
-  reply_kind kind;
-  bool mute;               /* CLIENT REPLY: do not send it */
-  size_t offset, len;      /* of REPLY_BYTES, in the turn's `bytes` */
-  toon_snapshot *snapshot; /* of REPLY_BYTES */
+  size_t member;
+  size_t offset, len; /* of the reply, in the turn's `bytes` */
+  uint64_t at, end;   /* where its command stands in all the input of the connection */
+  bool exec, mute;    /* mute: CLIENT REPLY, it is not sent */
 } waiting;
 
 /* The writes of a turn of the loop, and who waits for them. */
 typedef struct turn {
   toon_batch *batch;
-  waiting *replies;
+  waiting *replies; /* in the order of the commands */
   size_t count, cap;
   toon_buf bytes;
+  bool built_on_flight; /* something here was read from the batch under way */
 } turn;
+
+typedef struct resp_multi resp_multi;
+typedef struct resp_scans resp_scans;
 
 /* Something from another thread for the loop's. */
 typedef struct message {
@@ -73,6 +74,8 @@ struct resp_server {
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
   resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */
+  resp_conn *stalled;        /* those with a command that waits for the batch under way */
+  resp_scans *scans;         /* family_keyspace.c */
   uint32_t conn_count, monitors;
   uint64_t last_id, started; /* `started`: ms of the loop's clock */
   uint16_t port;
@@ -101,8 +104,11 @@ struct resp_conn {
   resp_role role;
   conn_asking asking;
   int answer;
-  toon_buf in; /* input not yet handled; from `taken` on */
-  size_t taken;
+  toon_buf in;   /* input: from `kept` on of commands without a reply, from `taken` on not yet handled */
+  uint64_t base; /* bytes of input before in.ptr */
+  uint64_t
+      counted; /* where in all its input the commands begin that were not yet counted: one may be run several times */
+  size_t kept, taken;
   toon_buf out;    /* replies gathered */
   toon_buf flying; /* on their way */
   toon_buf name, library, library_version;
@@ -112,9 +118,12 @@ struct resp_conn {
   const command *command; /* the last */
   resp_parser parser;
   uint32_t pending; /* replies that wait for a commit */
-  bool reading, refused, closing, close_after, changing, is_pushed, monitor, no_evict, no_touch;
+  bool reading, refused, closing, close_after, is_pushed, monitor, no_evict, no_touch;
   bool mute, mute_next, mute_this; /* CLIENT REPLY OFF, SKIP, and what they mean for this command */
-  bool again;                      /* the command was run before, and met a conflict */
+  bool exclusive;                  /* an EXEC waits for its commit: nothing may stand behind it */
+  bool stalled;
+  resp_conn *next_stalled;
+  resp_multi *multi; /* family_transactions.c */
 };
 
 /* ---- connection.c ---- */
@@ -129,6 +138,8 @@ void conn_close(resp_conn *conn);
 void conn_flush(resp_conn *conn);
 /* Handle what has come in, until the input ends or a command has to wait; send what that gave. */
 void conn_work(resp_conn *conn);
+/* Run the command of a call: its function, with the reply made complete. TOON_ENOMEM only. */
+toon_status command_run(command_call *call);
 /* Give conn->out memory from the spares, if it has none. */
 void conn_lend(resp_conn *conn);
 /* Something was appended to conn->out that is no reply: it is sent at the end of the turn. Closes a connection that does not
@@ -155,14 +166,41 @@ void conn_show(const command_call *call);
 
 /* ---- turn.c ---- */
 
-/* Give back what a change that came to nothing has taken. */
-void turn_change_end(command_call *call);
-/* Send the batch on its way, if there is one and none is. */
+/* The turn that gathers; the one on its way, or NULL. */
+turn *turn_collecting(resp_server *server);
+turn *turn_in_flight(resp_server *server);
+/* Let the turn have a batch. */
+toon_status turn_batch(resp_server *server, turn *t, toon_error *err);
+/* Is so much gathered that connections should wait? */
+bool turn_full(const resp_server *server);
+/* A command was run: end its member of the batch, or drop it; leave its reply in call->out or let it wait for the commit. *waits:
+ * nothing has happened, it is to be run again after the commit under way (conn_stall). */
+toon_status turn_take(command_call *call, bool *waits);
+/* Send what was gathered on its way, if nothing is. */
 void turn_submit(resp_server *server);
-/* The batch in flight is done: its replies. */
-void turn_done(resp_server *server);
 /* Thread that leads commits; its argument is the server. */
 void turn_lead(void *server);
+/* The batch under way was processed (or refused, if not NULL): give replies, let connections go on, submit the next. */
+void turn_finish(resp_server *server, const toon_error *refused);
+/* Call conn_work when the batch under way is done. */
+void conn_stall(resp_conn *conn);
+void conn_unstall(resp_conn *conn);
+
+/* ---- family_keyspace.c ---- */
+
+enum { SCANS = 16384 }; /* cursors of SCAN that are known */
+void scans_free(resp_scans *scans);
+
+/* ---- family_transactions.c ---- */
+
+/* Take a command into the transaction that MULTI has begun. False if it is to be run at once. */
+bool multi_queue(command_call *call, toon_status *status);
+/* A command between MULTI and EXEC was refused: EXEC will be too. */
+void multi_refused(resp_conn *conn);
+/* Key argument number i of all commands queued; false behind the last. */
+bool multi_key(resp_conn *conn, size_t i, toon_key *key);
+/* The transaction is over, its keys of WATCH are forgotten. */
+void multi_free(resp_conn *conn);
 
 /* ---- server.c ---- */
 

@@ -24,6 +24,7 @@ toon_status command_quit(command_call *call) {
 /* Everything as it was when the connection was made; its pushes end too. */
 toon_status command_reset(command_call *call) {
   resp_conn *conn = call->conn;
+  multi_free(conn);
   conn->version = 2;
   conn->name.len = 0;
   if (conn->monitor) conn->server->monitors--;

@@ -8,13 +8,6 @@ static toon_status text(toon_buf *out, const char *s) { return resp_bulk(out, to
 static toon_status ok(const command_call *call) { return resp_status(conn_out(call->conn), "OK"); }
 #define SYNTAX_ERROR "ERR syntax error"
 
-toon_status command_dbsize(command_call *call) {
-  uint64_t size;
-  toon_error err;
-  if (toon_size(call->db, TOON_SPACE_USER, &size, &err) != TOON_OK) return command_fail(call, &err);
-  return resp_int(conn_out(call->conn), (int64_t)size);
-}
-
 toon_status command_time(command_call *call) {
   toon_buf *out = conn_out(call->conn);
   int64_t now = toon_now(call->db);
@@ -418,64 +411,55 @@ toon_status command_shutdown(command_call *call) {
 
 enum { ENTRY_BYTES = 56, EMBEDDED_MAX = 44 }; /* of the index, about; the longest string that Redis calls embstr */
 
-/* The row of an argument; false with the reply written, which is null for a key that is not there. */
-static bool find_row(command_call *call, size_t i, toon_row *row, toon_status *status) {
+/* The row of an argument; if there is none, the reply is null. */
+static toon_status find_row(command_call *call, size_t i, data_row *row, bool *found) {
   toon_key key;
-  toon_error err;
-  bool found;
-  if (!command_key(call, i, &key, status)) return false;
-  if (toon_get(call->db, NULL, key, row, &found, &err) != TOON_OK)
-    *status = command_fail(call, &err);
-  else if (!found)
-    *status = resp_null(conn_out(call->conn), conn_version(call->conn));
-  else
-    return true;
-  return false;
+  TOON_TRY(command_key(call, i, &key));
+  TOON_TRY(data_get(call, key, row, found));
+  return *found ? TOON_OK : resp_null(call->out, conn_version(call->conn));
 }
 
 /* MEMORY USAGE key [SAMPLES count]: of its row in the log and its entry of the index */
 toon_status command_memory_usage(command_call *call) {
-  toon_row row;
-  toon_status status;
+  data_row row;
+  bool found;
   int64_t samples;
   if (call->count != 3 && (call->count != 5 || !command_word(call_arg(call, 3), "samples")))
-    return resp_error(conn_out(call->conn), SYNTAX_ERROR);
+    return command_syntax_error(call);
   if (call->count == 5 && !resp_integer(call_arg(call, 4), &samples))
-    return resp_error(conn_out(call->conn), "ERR value is not an integer or out of range");
-  if (!find_row(call, 2, &row, &status)) return status;
-  size_t bytes = row.field.len + call_arg(call, 2).len + ENTRY_BYTES;
-  toon_row_release(call->db, &row);
-  return resp_int(conn_out(call->conn), (int64_t)bytes);
+    return command_error(call, "ERR value is not an integer or out of range");
+  TOON_TRY(find_row(call, 2, &row, &found));
+  size_t bytes = row.row.field.len + call_arg(call, 2).len + ENTRY_BYTES;
+  data_release(call, &row);
+  return found ? resp_int(call->out, (int64_t)bytes) : TOON_OK;
 }
 
 toon_status command_object_encoding(command_call *call) {
-  toon_row row;
+  data_row row;
   toon_buf value = {0};
   toon_error err;
-  toon_status status;
   int64_t number;
-  if (!find_row(call, 2, &row, &status)) return status;
-  bool object = toon_row_kind(&row) == TOON_OBJECT;
-  status = command_value(&row, &value, &err);
-  toon_row_release(call->db, &row);
-  if (status != TOON_OK) {
-    toon_buf_free(&value);
-    return command_fail(call, &err);
-  }
+  bool found;
+  TOON_TRY(find_row(call, 2, &row, &found));
+  if (!found) return TOON_OK;
+  bool object = toon_row_kind(&row.row) == TOON_OBJECT;
+  toon_status status = command_value(&row.row, &value, &err);
+  data_release(call, &row);
   const char *name = object                                          ? "hashtable"
                      : resp_integer(toon_buf_slice(&value), &number) ? "int"
                      : value.len <= EMBEDDED_MAX                     ? "embstr"
                                                                      : "raw";
   toon_buf_free(&value);
-  return text(conn_out(call->conn), name);
+  return status == TOON_OK ? text(call->out, name) : command_fail(call, &err);
 }
 
 static toon_status object_number(command_call *call, int64_t number, const char *wrong) {
-  toon_row row;
-  toon_status status;
-  if (!find_row(call, 2, &row, &status)) return status;
-  toon_row_release(call->db, &row);
-  return wrong ? resp_error(conn_out(call->conn), "%s", wrong) : resp_int(conn_out(call->conn), number);
+  data_row row;
+  bool found;
+  TOON_TRY(find_row(call, 2, &row, &found));
+  data_release(call, &row);
+  if (!found) return TOON_OK;
+  return wrong ? command_error(call, "%s", wrong) : resp_int(call->out, number);
 }
 
 toon_status command_object_refcount(command_call *call) { return object_number(call, 1, NULL); }

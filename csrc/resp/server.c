@@ -164,7 +164,7 @@ static void on_wake(uv_async_t *handle) {
     for (resp_conn *conn = server->conns; conn; conn = conn->next) uv_read_stop(&conn->io.stream);
   }
   take_messages(server, inbox);
-  if (done) turn_done(server);
+  if (done) turn_finish(server, NULL);
   turn_submit(server);
   if (server->closing && !server->in_flight) close_all(server);
 }
@@ -250,6 +250,7 @@ static void server_free(resp_server *server) {
   uv_mutex_destroy(&server->mutex);
   toon_buf_free(&server->spare_in);
   while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
+  scans_free(server->scans);
   toon_free(server->path);
   toon_free(server);
 }

@@ -6,7 +6,6 @@
  * table.c for the table. The docs (COMMANDS.md) are written from it by UPDATE=1 npx mocha test/commands.test.js. */
 // clang-format off
 #define W COMMAND_WRITE
-#define B COMMAND_BLIND
 #define R COMMAND_READONLY
 #define F COMMAND_FAST
 #define ADMIN COMMAND_ADMIN
@@ -18,7 +17,7 @@
 X(container, "acl", -2, 0, 0, 0, 0, "server", "6.0.0", "Who may do what")
 X(help, "acl|help", 2, 0, 0, 0, 0, "server", "6.0.0", "Subcommands of ACL")
 X(acl_whoami, "acl|whoami", 2, 0, 0, 0, 0, "server", "6.0.0", "The user of this connection")
-X(auth, "auth", -2, F | NOAUTH, 0, 0, 0, "connection", "1.0.0", "Log in")
+X(auth, "auth", -2, F | NOAUTH | NOMULTI, 0, 0, 0, "connection", "1.0.0", "Log in")
 X(container, "client", -2, 0, 0, 0, 0, "connection", "2.4.0", "What is known of connections")
 X(client_getname, "client|getname", 2, 0, 0, 0, 0, "connection", "2.6.9", "The name of this connection")
 X(client_getredir, "client|getredir", 2, 0, 0, 0, 0, "connection", "6.0.0", "-1: nothing is tracked for clients")
@@ -33,7 +32,7 @@ X(client_reply, "client|reply", 3, 0, 0, 0, 0, "connection", "3.2.0", "Whether c
 X(client_setinfo, "client|setinfo", 4, 0, 0, 0, 0, "connection", "7.2.0", "Note what the client calls itself")
 X(client_setname, "client|setname", 3, 0, 0, 0, 0, "connection", "2.6.9", "Name this connection")
 X(echo, "echo", 2, F, 0, 0, 0, "connection", "1.0.0", "Give the argument back")
-X(hello, "hello", -1, F | NOAUTH, 0, 0, 0, "connection", "6.0.0", "Choose the protocol's version")
+X(hello, "hello", -1, F | NOAUTH | NOMULTI, 0, 0, 0, "connection", "6.0.0", "Choose the protocol's version")
 X(ping, "ping", -1, F, 0, 0, 0, "connection", "1.0.0", "Tell that the server is there")
 X(quit, "quit", -1, F | NOAUTH, 0, 0, 0, "connection", "1.0.0", "Close the connection")
 X(reset, "reset", 1, F | NOAUTH, 0, 0, 0, "connection", "6.2.0", "Make the connection as it was at its begin")
@@ -67,7 +66,8 @@ X(info, "info", -1, 0, 0, 0, 0, "server", "1.0.0", "Facts about the server")
 X(time, "time", 1, F, 0, 0, 0, "server", "2.6.0", "The server's time")
 
 /* ---- keys ---- */
-X(del, "del", -2, W | B, 1, -1, 1, "generic", "1.0.0", "Delete keys")
+X(copy, "copy", -3, W, 1, 2, 1, "generic", "6.2.0", "Copy a value to another key")
+X(del, "del", -2, W, 1, -1, 1, "generic", "1.0.0", "Delete keys")
 X(exists, "exists", -2, R | F, 1, -1, 1, "generic", "1.0.0", "How many of the keys exist")
 X(expire, "expire", -3, W | F, 1, 1, 1, "generic", "1.0.0", "Let a key lapse in so many seconds")
 X(expireat, "expireat", -3, W | F, 1, 1, 1, "generic", "1.2.0", "Let a key lapse at a time in seconds")
@@ -79,15 +79,19 @@ X(object_freq, "object|freq", 3, R, 2, 2, 1, "generic", "4.0.0", "An error: nobo
 X(help, "object|help", 2, 0, 0, 0, 0, "generic", "6.2.0", "Subcommands of OBJECT")
 X(object_idletime, "object|idletime", 3, R, 2, 2, 1, "generic", "2.2.3", "0: nobody notes when a key was used")
 X(object_refcount, "object|refcount", 3, R, 2, 2, 1, "generic", "2.2.3", "1")
-X(persist, "persist", 2, W | B | F, 1, 1, 1, "generic", "2.2.0", "Take a key's expiry away")
+X(persist, "persist", 2, W | F, 1, 1, 1, "generic", "2.2.0", "Take a key's expiry away")
 X(pexpire, "pexpire", -3, W | F, 1, 1, 1, "generic", "2.6.0", "Let a key lapse in so many milliseconds")
 X(pexpireat, "pexpireat", -3, W | F, 1, 1, 1, "generic", "2.6.0", "Let a key lapse at a time in milliseconds")
 X(pexpiretime, "pexpiretime", 2, R | F, 1, 1, 1, "generic", "7.0.0", "When a key lapses, in milliseconds")
 X(pttl, "pttl", 2, R | F, 1, 1, 1, "generic", "2.6.0", "Milliseconds a key has to live")
+X(randomkey, "randomkey", 1, R, 0, 0, 0, "generic", "1.0.0", "Some key")
+X(rename, "rename", 3, W, 1, 2, 1, "generic", "1.0.0", "Give a value another key")
+X(rename, "renamenx", 3, W | F, 1, 2, 1, "generic", "1.0.0", "Give a value another key that does not exist")
+X(scan, "scan", -2, R, 0, 0, 0, "generic", "2.8.0", "Walk through the keys, some at a time")
 X(exists, "touch", -2, R | F, 1, -1, 1, "generic", "3.2.1", "How many of the keys exist")
 X(ttl, "ttl", 2, R | F, 1, 1, 1, "generic", "1.0.0", "Seconds a key has to live")
 X(type, "type", 2, R | F, 1, 1, 1, "generic", "1.0.0", "The type of a value")
-X(del, "unlink", -2, W | B | F, 1, -1, 1, "generic", "4.0.0", "Delete keys")
+X(del, "unlink", -2, W | F, 1, -1, 1, "generic", "4.0.0", "Delete keys")
 
 /* ---- strings ---- */
 X(append, "append", 3, W | F, 1, 1, 1, "string", "2.0.0", "Add to the end of a value")
@@ -95,20 +99,32 @@ X(decr, "decr", 2, W | F, 1, 1, 1, "string", "1.0.0", "Subtract one")
 X(decrby, "decrby", 3, W | F, 1, 1, 1, "string", "1.0.0", "Subtract a whole number")
 X(get, "get", 2, R | F, 1, 1, 1, "string", "1.0.0", "The value of a key")
 X(getdel, "getdel", 2, W | F, 1, 1, 1, "string", "6.2.0", "The value of a key, which is deleted")
+X(getex, "getex", -2, W | F, 1, 1, 1, "string", "6.2.0", "The value of a key, which gets an expiry")
+X(getrange, "getrange", 4, R, 1, 1, 1, "string", "2.4.0", "A part of a value")
 X(getset, "getset", 3, W | F, 1, 1, 1, "string", "1.0.0", "Set a key and give its old value")
 X(incr, "incr", 2, W | F, 1, 1, 1, "string", "1.0.0", "Add one")
 X(incrby, "incrby", 3, W | F, 1, 1, 1, "string", "1.0.0", "Add a whole number")
+X(incrbyfloat, "incrbyfloat", 3, W | F, 1, 1, 1, "string", "2.6.0", "Add a number")
+X(lcs, "lcs", -3, R, 1, 2, 1, "string", "7.0.0", "The longest common subsequence of two values")
 X(mget, "mget", -2, R | F, 1, -1, 1, "string", "1.0.0", "The values of keys")
-X(mset, "mset", -3, W | B, 1, -1, 2, "string", "1.0.1", "Set keys, all at once")
+X(mset, "mset", -3, W, 1, -1, 2, "string", "1.0.1", "Set keys, all at once")
 X(msetnx, "msetnx", -3, W, 1, -1, 2, "string", "1.0.1", "Set keys, all at once, if none exists")
-X(psetex, "psetex", 4, W | B, 1, 1, 1, "string", "2.6.0", "Set a key that lapses in so many milliseconds")
-X(set, "set", -3, W | B, 1, 1, 1, "string", "1.0.0", "Set a key")
-X(setex, "setex", 4, W | B, 1, 1, 1, "string", "2.0.0", "Set a key that lapses in so many seconds")
-X(setnx, "setnx", 3, W | B | F, 1, 1, 1, "string", "1.0.0", "Set a key if it does not exist")
+X(psetex, "psetex", 4, W, 1, 1, 1, "string", "2.6.0", "Set a key that lapses in so many milliseconds")
+X(set, "set", -3, W, 1, 1, 1, "string", "1.0.0", "Set a key")
+X(setex, "setex", 4, W, 1, 1, 1, "string", "2.0.0", "Set a key that lapses in so many seconds")
+X(setnx, "setnx", 3, W | F, 1, 1, 1, "string", "1.0.0", "Set a key if it does not exist")
+X(setrange, "setrange", 4, W, 1, 1, 1, "string", "2.2.0", "Write over a part of a value")
 X(strlen, "strlen", 2, R | F, 1, 1, 1, "string", "2.2.0", "Bytes of a value")
+X(getrange, "substr", 4, R, 1, 1, 1, "string", "1.0.0", "A part of a value")
+
+/* ---- transactions ---- */
+X(discard, "discard", 1, F, 0, 0, 0, "transactions", "2.0.0", "Forget the commands since MULTI")
+X(exec, "exec", 1, 0, 0, 0, 0, "transactions", "1.2.0", "Run the commands since MULTI as one transaction")
+X(multi, "multi", 1, F, 0, 0, 0, "transactions", "1.2.0", "Begin a transaction")
+X(unwatch, "unwatch", 1, F, 0, 0, 0, "transactions", "2.2.0", "Forget the keys of WATCH")
+X(watch, "watch", -2, F | NOMULTI, 1, -1, 1, "transactions", "2.2.0", "Let EXEC do nothing if a key changes before it")
 
 #undef W
-#undef B
 #undef R
 #undef F
 #undef ADMIN

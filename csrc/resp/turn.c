@@ -1,38 +1,32 @@
-/* Turns: the writes of what the loop does between two waits share one batch, submitted at the end of the turn unless an
- * earlier one is still on its way. A thread of the server's own leads commits, so other clients are answered meanwhile; it
- * wakes the loop when a batch is done. */
+/* Turns of the loop: batches that gather the writes of commands, the replies that wait for them, and what is taken back.
+ *
+ * One batch is on its way at most; while it is, the next is gathered. Replies wait in the order in which their commands were
+ * run, each with one member of the batch (of no operations, if the command only has to stand behind others). */
 #include "resp/connection.h"
 
 #include "base/alloc.h"
 
-static turn *collecting(resp_server *server) { return &server->turns[server->collecting]; }
+enum { BATCH_ENOUGH = 4 << 20 }; /* bytes of a batch while another is on its way */
 
-toon_status command_batch(command_call *call, toon_batch **out, toon_error *err) {
-  turn *t = collecting(call->conn->server);
-  if (!t->batch) TOON_TRY(toon_batch_new(call->db, &t->batch, err));
-  *out = t->batch;
+turn *turn_collecting(resp_server *server) { return &server->turns[server->collecting]; }
+turn *turn_in_flight(resp_server *server) { return server->in_flight ? &server->turns[server->collecting ^ 1] : NULL; }
+
+toon_status turn_batch(resp_server *server, turn *t, toon_error *err) {
+  if (t->batch) return TOON_OK;
+  TOON_TRY(toon_batch_new(server->db, &t->batch, err));
+  toon_batch_in_order(t->batch);
   return TOON_OK;
 }
 
-toon_status command_change(command_call *call, toon_batch **out, toon_error *err) {
-  TOON_TRY(command_batch(call, out, err));
-  call->first = toon_batch_members(*out);
-  TOON_TRY(toon_snapshot_open(call->db, &call->snapshot, err));
-  TOON_TRY(toon_batch_begin_at(*out, call->snapshot, err));
-  call->changing = *out;
-  return TOON_OK;
+bool turn_full(const resp_server *server) {
+  const turn *t = &server->turns[server->collecting];
+  return server->in_flight && t->batch && toon_batch_bytes(t->batch) + t->bytes.len > BATCH_ENOUGH;
 }
 
-void turn_change_end(command_call *call) {
-  if (call->changing) toon_batch_abandon(call->changing);
-  if (call->snapshot) toon_snapshot_close(call->snapshot);
-  call->changing = NULL;
-  call->snapshot = NULL;
-}
-
-static toon_status await(command_call *call, reply_kind kind, size_t first, size_t from) {
+/* Put the reply that stands in call->out behind the commit of the member that was added last. */
+static toon_status await(command_call *call) {
   resp_conn *conn = call->conn;
-  turn *t = collecting(conn->server);
+  turn *t = turn_collecting(conn->server);
   if (t->count == t->cap) {
     size_t cap = t->cap ? t->cap * 2 : 64;
     waiting *replies = (waiting *)toon_realloc(t->replies, cap * sizeof *replies);
@@ -40,46 +34,71 @@ static toon_status await(command_call *call, reply_kind kind, size_t first, size
     t->replies = replies;
     t->cap = cap;
   }
-  size_t len = conn->out.len - from, offset = t->bytes.len;
-  if (len) TOON_TRY(toon_buf_append(&t->bytes, conn->out.ptr + from, len));
-  conn->out.len = from;
-  t->replies[t->count++] =
-      (waiting){conn, first, toon_batch_members(t->batch) - first, kind, conn->mute_this, offset, len, call->snapshot};
-  call->snapshot = NULL;
+  size_t len = call->out->len - call->from, offset = t->bytes.len;
+  TOON_TRY(toon_buf_append(&t->bytes, call->out->ptr + call->from, len));
+  call->out->len = call->from;
+  uint64_t at = conn->base + conn->taken;
+  t->replies[t->count++] = (waiting){.conn = conn,
+                                     .member = toon_batch_members(t->batch) - 1,
+                                     .offset = offset,
+                                     .len = len,
+                                     .at = at,
+                                     .end = at + conn->parser.used,
+                                     .exec = call->work->exec,
+                                     .mute = conn->mute_this};
   conn->pending++;
+  if (call->work->exec) conn->exclusive = true;
   conn->server->submit_soon = true;
   return TOON_OK;
 }
 
-toon_status command_reply_ok(command_call *call, size_t first) {
-  return await(call, REPLY_OK, first, call->conn->out.len);
-}
-toon_status command_reply_if(command_call *call, size_t first) {
-  return await(call, REPLY_IF, first, call->conn->out.len);
-}
-toon_status command_reply_sum(command_call *call, size_t first) {
-  return await(call, REPLY_SUM, first, call->conn->out.len);
-}
-
-toon_status command_commit(command_call *call, size_t from) {
+toon_status turn_take(command_call *call, bool *waits) {
+  command_work *work = call->work;
+  resp_conn *conn = call->conn;
   toon_error err;
-  toon_status status = toon_batch_end(call->changing, &err);
-  if (status != TOON_OK) {
-    call->conn->out.len = from;
-    return command_fail(call, &err);
+  *waits = work->waits;
+  bool member = work->open && !work->waits && !call->failed && (work->wrote || (work->exec && work->isolated));
+  if (work->open && !member) {
+    toon_batch_abandon(work->batch);
+    work->open = false;
   }
-  call->changing = NULL;
-  TOON_TRY(await(call, REPLY_BYTES, call->first, from));
-  call->conn->changing = true;
-  return TOON_OK;
+  if (work->waits) {
+    call->out->len = call->from;
+    return TOON_OK;
+  }
+  if (work->cleared) return await(call);
+  if (!member) {
+    if (!conn->pending && !work->depends) {
+      if (work->exec) multi_free(conn);
+      return TOON_OK;
+    }
+    TOON_TRY(turn_batch(conn->server, turn_collecting(conn->server), &err));
+    work->batch = turn_collecting(conn->server)->batch;
+    TOON_TRY(toon_batch_begin(work->batch, &err));
+  }
+  if (work->depends) toon_batch_depends(work->batch);
+  TOON_TRY(toon_batch_end(work->batch, &err));
+  return await(call);
 }
 
-static toon_status fail(toon_buf *out, const toon_error *err) {
-  return resp_error(out, "%s %s", toon_status_resp(err->status),
-                    err->message[0] ? err->message : toon_status_text(err->status));
+/* ---- connections that wait ---- */
+
+void conn_stall(resp_conn *conn) {
+  if (conn->stalled) return;
+  conn->stalled = true;
+  conn->next_stalled = conn->server->stalled;
+  conn->server->stalled = conn;
 }
 
-toon_status command_fail(command_call *call, const toon_error *err) { return fail(&call->conn->out, err); }
+void conn_unstall(resp_conn *conn) {
+  if (!conn->stalled) return;
+  resp_conn **at = &conn->server->stalled;
+  while (*at != conn) at = &(*at)->next_stalled;
+  *at = conn->next_stalled;
+  conn->stalled = false;
+}
+
+/* ---- committing ---- */
 
 /* On whatever thread leads. */
 static void batch_done(void *ctx, toon_batch *batch) {
@@ -91,59 +110,103 @@ static void batch_done(void *ctx, toon_batch *batch) {
   uv_async_send(&server->wake);
 }
 
-static toon_status turn_reply(turn *t, const waiting *w, const toon_error *refused, bool *again) {
-  resp_conn *conn = w->conn;
-  uint64_t sum = 0, value = 0;
+void turn_submit(resp_server *server) {
+  turn *t = turn_collecting(server);
+  if (server->in_flight || !t->batch || t->count == 0) return;
   toon_error err;
-  toon_status status = TOON_OK;
-  if (refused) err = *refused;
-  for (size_t i = 0; !refused && i < w->count && status == TOON_OK; i++) {
-    status = toon_batch_result(t->batch, w->first + i, &value, &err);
-    sum += value;
-  }
-  if (w->kind == REPLY_BYTES && status == TOON_ECONFLICT) {
-    *again = true;
-    return TOON_OK;
-  }
-  if (refused || status != TOON_OK) {
-    conn->server->counters.errors++;
-    return fail(&conn->out, &err);
-  }
-  switch (w->kind) {
-  case REPLY_OK: return toon_buf_lit(&conn->out, "+OK\r\n");
-  case REPLY_IF: return sum ? resp_status(&conn->out, "OK") : resp_null(&conn->out, conn->version);
-  case REPLY_SUM: return resp_int(&conn->out, (int64_t)sum);
-  default: return toon_buf_append(&conn->out, t->bytes.ptr + w->offset, w->len);
-  }
+  bool lead = false;
+  server->submit_soon = false;
+  server->in_flight = true;
+  server->collecting ^= 1;
+  if (toon_submit(server->db, t->batch, batch_done, server, &lead, &err) != TOON_OK)
+    turn_finish(server, &err);
+  else if (lead)
+    uv_sem_post(&server->lead);
 }
 
-/* Give the replies of a turn, send the next on its way, then let the connections go on. */
-static void turn_finish(resp_server *server, turn *t, const toon_error *refused) {
-  turn done = *t;
-  memset(t, 0, sizeof *t);
-  for (size_t i = 0; i < done.count; i++) {
-    waiting *w = &done.replies[i];
-    bool again = false;
-    if (w->snapshot) toon_snapshot_close(w->snapshot);
-    if (!w->conn || w->conn->closing) continue;
-    w->conn->pending--;
-    conn_lend(w->conn);
-    size_t before = w->conn->out.len;
-    toon_status status = turn_reply(&done, w, refused, &again);
-    if (w->mute) w->conn->out.len = before;
-    if (w->kind == REPLY_BYTES) {
-      w->conn->changing = false;
-      w->conn->again = again;
-      if (!again) w->conn->taken += w->conn->parser.used;
-      resp_parser_next(&w->conn->parser);
-    }
-    if (status != TOON_OK) conn_close(w->conn);
+/* The command of this reply, and what its connection has behind it, is to be run again. */
+static void take_back(waiting *w) {
+  resp_conn *conn = w->conn;
+  if (!conn || conn->closing) return;
+  conn->pending--;
+  conn->exclusive = false;
+  if (w->mute && !conn->mute) conn->mute_next = true; /* it was behind CLIENT REPLY SKIP */
+  if (w->at < conn->base + conn->taken) {
+    conn->taken = (size_t)(w->at - conn->base);
+    resp_parser_next(&conn->parser);
+  }
+  conn_stall(conn);
+}
+
+/* Give the reply of a member that was processed. */
+static void settle(turn *t, waiting *w, toon_status status, const toon_error *err) {
+  resp_conn *conn = w->conn;
+  if (!conn || conn->closing) return;
+  conn->pending--;
+  conn->kept = (size_t)(w->end - conn->base);
+  if (w->exec) {
+    conn->exclusive = false;
+    multi_free(conn);
+  }
+  conn_lend(conn);
+  size_t before = conn->out.len;
+  if (status != TOON_OK) conn->server->counters.errors++;
+  if (status == TOON_OK)
+    status = toon_buf_append(&conn->out, t->bytes.ptr + w->offset, w->len);
+  else
+    status = resp_error(&conn->out, "%s %s", toon_status_resp(err->status),
+                        err->message[0] ? err->message : toon_status_text(err->status));
+  if (w->mute) conn->out.len = before;
+  if (status != TOON_OK) conn_close(conn);
+}
+
+void turn_finish(resp_server *server, const toon_error *refused) {
+  turn *flown = turn_in_flight(server), done = *flown, *next = turn_collecting(server);
+  memset(flown, 0, sizeof *flown);
+  server->in_flight = false;
+  bool failed = false;
+  size_t i = 0;
+  for (; i < done.count; i++) {
+    toon_error err;
+    uint64_t value;
+    toon_status status;
+    if (refused)
+      status = (err = *refused).status;
+    else
+      status = toon_batch_result(done.batch, done.replies[i].member, &value, &err);
+    if (status == TOON_ECONFLICT) break;
+    failed = failed || status != TOON_OK;
+    settle(&done, &done.replies[i], status, &err);
+  }
+  bool again = i < done.count;
+  for (size_t j = i; j < done.count; j++) take_back(&done.replies[j]);
+  if (again || (failed && next->built_on_flight)) {
+    turn dropped = *next;
+    memset(next, 0, sizeof *next);
+    for (size_t j = 0; j < dropped.count; j++) take_back(&dropped.replies[j]);
+    toon_batch_free(dropped.batch);
+    toon_free(dropped.replies);
+    toon_buf_free(&dropped.bytes);
   }
   toon_batch_free(done.batch);
+  /* Who has waited comes first, so that it gets into the batch that is sent next: others could keep it waiting for ever. */
+  resp_conn *stalled = NULL;
+  while (server->stalled) { /* in the order in which they came to wait */
+    resp_conn *conn = server->stalled;
+    server->stalled = conn->next_stalled;
+    conn->stalled = false;
+    conn->next_stalled = stalled;
+    stalled = conn;
+  }
+  while (stalled) {
+    resp_conn *conn = stalled;
+    stalled = conn->next_stalled;
+    if (!conn->closing && !server->closing) conn_work(conn);
+  }
   turn_submit(server);
-  for (size_t i = 0; i < done.count; i++) { /* a closing connection is freed by the loop, not before */
-    resp_conn *conn = done.replies[i].conn;
-    if (!conn || conn->closing || (i > 0 && done.replies[i - 1].conn == conn)) continue;
+  for (size_t j = 0; j < i; j++) { /* a closing connection is freed by the loop, not before */
+    resp_conn *conn = done.replies[j].conn;
+    if (!conn || conn->closing || (j > 0 && done.replies[j - 1].conn == conn)) continue;
     if (server->closing)
       conn_flush(conn);
     else
@@ -151,27 +214,6 @@ static void turn_finish(resp_server *server, turn *t, const toon_error *refused)
   }
   toon_free(done.replies);
   toon_buf_free(&done.bytes);
-}
-
-void turn_submit(resp_server *server) {
-  turn *t = collecting(server);
-  if (server->in_flight || !t->batch || t->count == 0) return;
-  toon_error err;
-  bool lead = false;
-  server->submit_soon = false;
-  server->in_flight = true;
-  server->collecting ^= 1;
-  if (toon_submit(server->db, t->batch, batch_done, server, &lead, &err) != TOON_OK) {
-    server->in_flight = false;
-    turn_finish(server, t, &err);
-  } else if (lead) {
-    uv_sem_post(&server->lead);
-  }
-}
-
-void turn_done(resp_server *server) {
-  server->in_flight = false;
-  turn_finish(server, &server->turns[server->collecting ^ 1], NULL);
 }
 
 void turn_lead(void *ctx) {

@@ -1,0 +1,298 @@
+/* Keys as commands see and change them, between the committed state and the batches that are on their way. command.h has the
+ * rules. */
+#include "resp/connection.h"
+
+#include "base/alloc.h"
+
+#include <stdarg.h>
+
+/* ---- errors ---- */
+
+toon_status command_error(command_call *call, const char *fmt, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  call->out->len = call->from;
+  TOON_TRY(resp_error(call->out, "%s", text));
+  call->failed = true;
+  return TOON_EINVAL;
+}
+
+toon_status command_fail(command_call *call, const toon_error *err) {
+  return command_error(call, "%s %s", toon_status_resp(err->status),
+                       err->message[0] ? err->message : toon_status_text(err->status));
+}
+
+toon_status command_syntax_error(command_call *call) { return command_error(call, "ERR syntax error"); }
+
+toon_status command_wrong_type(command_call *call) {
+  return command_error(call, "WRONGTYPE Operation against a key holding the wrong kind of value");
+}
+
+/* An error of the store, or none. */
+static toon_status check(command_call *call, toon_status status, const toon_error *err) {
+  return status == TOON_OK ? TOON_OK : command_fail(call, err);
+}
+
+toon_status command_key(command_call *call, size_t i, toon_key *key) {
+  toon_slice arg = call_arg(call, i);
+  if (arg.len > TOON_KEY_MAX) {
+    toon_error err;
+    toon_fail(&err, TOON_EKEYTOOBIG, NULL);
+    return command_fail(call, &err);
+  }
+  *key = toon_user_key(arg.ptr, arg.len);
+  return TOON_OK;
+}
+
+/* ---- reading ---- */
+
+/* Has the batch under way, or the one being gathered, something of the key? */
+static toon_status find_pending(command_call *call, toon_key key, toon_pending *out) {
+  resp_server *server = call->conn->server;
+  turn *now = turn_collecting(server), *flying = turn_in_flight(server);
+  toon_error err;
+  int64_t expires_at = 0;
+  bool expires = false;
+  *out = (toon_pending){.kind = TOON_PENDING_NONE};
+  if (now->batch) TOON_TRY(check(call, toon_batch_find(now->batch, key, out, &err), &err));
+  if (out->kind != TOON_PENDING_NONE) call->work->depends = true;
+  if (out->kind == TOON_PENDING_EXPIRE) {
+    expires_at = out->expires_at;
+    expires = true;
+  } else if (out->kind != TOON_PENDING_NONE) {
+    return TOON_OK;
+  }
+  if (flying && flying->batch) {
+    toon_pending older;
+    TOON_TRY(check(call, toon_batch_find(flying->batch, key, &older, &err), &err));
+    if (older.kind != TOON_PENDING_NONE) {
+      if (call->work->isolated) {
+        call->work->waits = true;
+        return TOON_ECONFLICT;
+      }
+      call->work->depends = now->built_on_flight = true;
+      *out = older;
+      if (expires) out->expires_at = expires_at;
+    }
+  }
+  return TOON_OK;
+}
+
+/* A row that is not yet committed, as it will be. */
+static toon_status make_row(command_call *call, const toon_pending *p, data_row *row, bool *found) {
+  toon_error err;
+  uint8_t flags = 0;
+  size_t max = (size_t)toon_max_value_size(call->db);
+  if (p->expires_at && p->expires_at <= toon_now(call->db)) return TOON_OK;
+  toon_status status = p->input == TOON_INPUT_JSON    ? toon_field_json(p->value, max, &row->text, &flags, &err)
+                       : p->input == TOON_INPUT_BYTES ? toon_field_bytes(p->value, max, &row->text, &flags, &err)
+                                                      : toon_field_string(p->value, max, &row->text, &flags, &err);
+  if (status == TOON_ENOMEM) return status;
+  /* What cannot be stored will fail, and take back what depends on it: what is answered here is not sent. */
+  *found = status == TOON_OK;
+  row->row = (toon_row){.field = toon_buf_slice(&row->text), .flags = flags, .expires_at = p->expires_at};
+  return TOON_OK;
+}
+
+static toon_status open_member(command_call *call) {
+  command_work *work = call->work;
+  toon_error err;
+  if (work->open) return TOON_OK;
+  turn *t = turn_collecting(call->conn->server);
+  TOON_TRY(check(call, turn_batch(call->conn->server, t, &err), &err));
+  work->batch = t->batch;
+  TOON_TRY(check(call, toon_batch_begin(work->batch, &err), &err));
+  work->open = true;
+  return TOON_OK;
+}
+
+toon_status data_get(command_call *call, toon_key key, data_row *row, bool *found) {
+  command_work *work = call->work;
+  toon_error err;
+  toon_pending p = {.kind = TOON_PENDING_NONE};
+  memset(row, 0, sizeof *row);
+  *found = false;
+  if (work->isolated || call->conn->pending) TOON_TRY(find_pending(call, key, &p));
+  if (p.kind == TOON_PENDING_DELETE) return TOON_OK;
+  if (p.kind == TOON_PENDING_PUT) return make_row(call, &p, row, found);
+  TOON_TRY(check(call, toon_get(call->db, work->snapshot, key, &row->row, found, &err), &err));
+  if (p.kind == TOON_PENDING_EXPIRE) { /* whoever gave it the expiry has named what it expects */
+    if (!*found) return TOON_OK;
+    row->row.expires_at = p.expires_at;
+    row->row.version = 0;
+    if (!p.expires_at || p.expires_at > toon_now(call->db)) return TOON_OK;
+    toon_row_release(call->db, &row->row);
+    *found = false;
+    return TOON_OK;
+  }
+  if (!work->isolated) return TOON_OK;
+  TOON_TRY(open_member(call));
+  return check(call, toon_batch_expect_version(work->batch, key, *found ? row->row.version : 0, &err), &err);
+}
+
+void data_release(command_call *call, data_row *row) {
+  toon_row_release(call->db, &row->row);
+  toon_buf_free(&row->text);
+}
+
+toon_status data_has(command_call *call, toon_key key, bool *found) {
+  toon_error err;
+  data_row row;
+  if (!call->work->isolated && !call->conn->pending)
+    return check(call, toon_has(call->db, call->work->snapshot, key, found, &err), &err);
+  toon_status status = data_get(call, key, &row, found);
+  data_release(call, &row);
+  return status;
+}
+
+toon_status data_snapshot(command_call *call) {
+  toon_error err;
+  if (call->work->isolated || call->work->snapshot) return TOON_OK;
+  return check(call, toon_snapshot_open(call->db, &call->work->snapshot, &err), &err);
+}
+
+/* ---- writing ---- */
+
+static toon_status wrote(command_call *call, toon_status status, const toon_error *err) {
+  if (status == TOON_OK) call->work->wrote = true;
+  return check(call, status, err);
+}
+
+toon_status data_put(command_call *call, toon_key key, toon_input input, toon_slice value, int64_t expires_at) {
+  toon_put_options options = {.expires_at = expires_at};
+  toon_error err;
+  TOON_TRY(open_member(call));
+  return wrote(call, toon_batch_put(call->work->batch, key, input, value, &options, &err), &err);
+}
+
+toon_status data_put_bytes(command_call *call, toon_key key, toon_slice value, int64_t expires_at) {
+  toon_put_options options = {.expires_at = expires_at};
+  toon_error err;
+  TOON_TRY(open_member(call));
+  toon_status status = toon_batch_put(call->work->batch, key, TOON_INPUT_STRING, value, &options, &err);
+  if (status == TOON_EINVAL) status = toon_batch_put(call->work->batch, key, TOON_INPUT_BYTES, value, &options, &err);
+  return wrote(call, status, &err);
+}
+
+toon_status data_put_row(command_call *call, toon_key key, const data_row *row, int64_t expires_at) {
+  toon_buf value = {0};
+  toon_error err;
+  toon_kind kind = toon_row_kind(&row->row);
+  toon_status status = kind == TOON_STRING  ? toon_field_to_string(row->row.field, &value, &err)
+                       : kind == TOON_BYTES ? toon_field_to_bytes(row->row.field, &value, &err)
+                                            : toon_field_to_json(row->row.field, &value, &err);
+  status = check(call, status, &err);
+  toon_input input = kind == TOON_STRING ? TOON_INPUT_STRING : kind == TOON_BYTES ? TOON_INPUT_BYTES : TOON_INPUT_JSON;
+  if (status == TOON_OK) status = data_put(call, key, input, toon_buf_slice(&value), expires_at);
+  toon_buf_free(&value);
+  return status;
+}
+
+toon_status data_delete(command_call *call, toon_key key) {
+  toon_error err;
+  TOON_TRY(open_member(call));
+  return wrote(call, toon_batch_delete(call->work->batch, key, &err), &err);
+}
+
+toon_status data_expire(command_call *call, toon_key key, int64_t expires_at) {
+  toon_error err;
+  TOON_TRY(open_member(call));
+  return wrote(call, toon_batch_expire(call->work->batch, key, expires_at, &err), &err);
+}
+
+static toon_status delete_one(void *ctx, toon_key key, uint8_t flags, bool *stop) {
+  (void)flags;
+  (void)stop;
+  return data_delete((command_call *)ctx, key);
+}
+
+toon_status data_clear(command_call *call) {
+  toon_range all = {0};
+  toon_error err;
+  if (call->work->exec) return data_walk(call, &all, delete_one, call); /* it is one member with the rest */
+  turn *t = turn_collecting(call->conn->server);
+  TOON_TRY(check(call, turn_batch(call->conn->server, t, &err), &err));
+  TOON_TRY(check(call, toon_batch_clear(t->batch, &all, &err), &err));
+  call->work->batch = t->batch;
+  call->work->cleared = true;
+  return TOON_OK;
+}
+
+/* ---- walking ---- */
+
+static bool in_range(const toon_range *range, toon_slice key) {
+  int lower = range->has_lower ? toon_slice_cmp(key, range->lower) : 1;
+  int upper = range->has_upper ? toon_slice_cmp(key, range->upper) : -1;
+  if (lower < 0 || (lower == 0 && range->lower_open) || upper > 0 || (upper == 0 && range->upper_open)) return false;
+  return key.len >= range->prefix.len &&
+         (range->prefix.len == 0 || memcmp(key.ptr, range->prefix.ptr, range->prefix.len) == 0);
+}
+
+/* The keys that an EXEC has made and the store has not. They are among the arguments of its commands. */
+static toon_status walk_made(command_call *call, const toon_range *range, const toon_snapshot *snapshot,
+                             data_key_fn take, void *ctx, bool *stop) {
+  toon_buf seen = {0}; /* of those told: their keys, each with a length before it */
+  toon_status status = TOON_OK;
+  toon_key key;
+  for (size_t i = 0; status == TOON_OK && !*stop && multi_key(call->conn, i, &key); i++) {
+    toon_pending p;
+    toon_error err;
+    bool there = false, again = false;
+    if (!in_range(range, toon_slice_of(key.ptr, key.len))) continue;
+    for (size_t at = 0; at < seen.len && !again;) {
+      uint32_t len;
+      memcpy(&len, seen.ptr + at, sizeof len);
+      again = toon_slice_eq(toon_slice_of(seen.ptr + at + sizeof len, len), toon_slice_of(key.ptr, key.len));
+      at += sizeof len + len;
+    }
+    if (again) continue;
+    status = find_pending(call, key, &p);
+    if (status == TOON_OK && p.kind != TOON_PENDING_PUT) continue;
+    if (status == TOON_OK) status = check(call, toon_has(call->db, snapshot, key, &there, &err), &err);
+    if (status != TOON_OK || there) continue;
+    data_row row = {0};
+    status = make_row(call, &p, &row, &there);
+    if (status == TOON_OK && there) status = take(ctx, key, row.row.flags, stop);
+    toon_buf_free(&row.text);
+    if (status == TOON_OK) status = toon_buf_append(&seen, &key.len, sizeof key.len);
+    if (status == TOON_OK) status = toon_buf_append(&seen, key.ptr, key.len);
+  }
+  toon_buf_free(&seen);
+  return status;
+}
+
+toon_status data_walk(command_call *call, const toon_range *range, data_key_fn take, void *ctx) {
+  toon_snapshot *snapshot = NULL;
+  toon_cursor *cursor = NULL;
+  toon_error err;
+  bool end = false, stop = false;
+  toon_status status = check(call, toon_snapshot_open(call->db, &snapshot, &err), &err);
+  if (status == TOON_OK) status = check(call, toon_cursor_open(call->db, snapshot, range, &cursor, &err), &err);
+  while (status == TOON_OK && !stop) {
+    toon_key key;
+    toon_row row;
+    toon_pending p = {.kind = TOON_PENDING_NONE};
+    status = check(call, toon_cursor_next(cursor, true, &key, &row, &end, &err), &err);
+    if (status != TOON_OK || end) break;
+    if (call->work->exec && (status = find_pending(call, key, &p)) != TOON_OK) break;
+    uint8_t flags = row.flags;
+    if (p.kind == TOON_PENDING_DELETE) continue;
+    if (p.kind == TOON_PENDING_PUT) {
+      data_row changed = {0};
+      bool there = false;
+      status = make_row(call, &p, &changed, &there);
+      flags = changed.row.flags;
+      toon_buf_free(&changed.text);
+      if (status != TOON_OK) break;
+      if (!there) continue;
+    }
+    status = take(ctx, key, flags, &stop);
+  }
+  if (status == TOON_OK && !stop && call->work->exec) status = walk_made(call, range, snapshot, take, ctx, &stop);
+  toon_cursor_close(cursor);
+  toon_snapshot_close(snapshot);
+  return status;
+}

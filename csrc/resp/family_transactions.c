@@ -1,0 +1,195 @@
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH. Commands are kept as they came; EXEC runs them as one member of the turn's batch, which is one
+ * transaction of the engine: what they read is expected to be unchanged at the commit, and all they write is one group. */
+#include "resp/connection.h"
+
+#include "base/alloc.h"
+
+typedef struct queued {
+  const command *command;
+  size_t text, first, count; /* where its bytes and its arguments begin, how many arguments */
+} queued;
+
+typedef struct watched {
+  size_t key; /* in `keys` */
+  uint32_t len;
+  uint64_t version;
+} watched;
+
+struct resp_multi {
+  bool open, refused;            /* between MULTI and EXEC; a command was refused */
+  toon_buf text, args, commands; /* bytes; resp_span each; queued each */
+  toon_buf keys, watches;        /* bytes; watched each */
+};
+
+static size_t count_of(const toon_buf *list, size_t size) { return list->len / size; }
+
+static toon_status multi_of(resp_conn *conn, resp_multi **out) {
+  if (!conn->multi) conn->multi = (resp_multi *)toon_calloc(1, sizeof *conn->multi);
+  *out = conn->multi;
+  return conn->multi ? TOON_OK : TOON_ENOMEM;
+}
+
+void multi_free(resp_conn *conn) {
+  resp_multi *m = conn->multi;
+  if (!m) return;
+  toon_buf_free(&m->text);
+  toon_buf_free(&m->args);
+  toon_buf_free(&m->commands);
+  toon_buf_free(&m->keys);
+  toon_buf_free(&m->watches);
+  toon_free(m);
+  conn->multi = NULL;
+}
+
+void multi_refused(resp_conn *conn) {
+  if (conn->multi && conn->multi->open) conn->multi->refused = true;
+}
+
+static toon_status keep(resp_multi *m, const command_call *call) {
+  queued q = {call->command, m->text.len, count_of(&m->args, sizeof(resp_span)), call->count};
+  for (size_t i = 0; i < call->count; i++) {
+    toon_slice arg = call_arg(call, i);
+    resp_span span = {m->text.len - q.text, arg.len};
+    TOON_TRY(toon_buf_append(&m->args, &span, sizeof span));
+    TOON_TRY(toon_buf_add(&m->text, arg));
+  }
+  return toon_buf_append(&m->commands, &q, sizeof q);
+}
+
+bool multi_queue(command_call *call, toon_status *status) {
+  resp_multi *m = call->conn->multi;
+  const command *c = call->command;
+  if (!m || !m->open) return false;
+  if (c->run == command_exec || c->run == command_discard || c->run == command_multi || c->run == command_watch ||
+      c->run == command_quit || c->run == command_reset)
+    return false;
+  if (c->flags & COMMAND_NO_MULTI) {
+    m->refused = true;
+    *status = resp_error(call->out, "ERR Command not allowed inside a transaction");
+  } else {
+    *status = keep(m, call);
+    if (*status == TOON_OK) *status = resp_status(call->out, "QUEUED");
+  }
+  return true;
+}
+
+/* Queued command number i as a call; *parser holds its arguments. */
+static command_call call_of(resp_multi *m, size_t i, const command_call *outer, resp_parser *parser) {
+  const queued *q = (const queued *)(const void *)m->commands.ptr + i;
+  size_t end = m->text.len - q->text;
+  memset(parser, 0, sizeof *parser);
+  parser->args = (resp_span *)(void *)m->args.ptr + q->first;
+  parser->count = q->count;
+  command_call call = *outer;
+  call.parser = parser;
+  call.input = toon_slice_of(m->text.ptr ? m->text.ptr + q->text : NULL, end);
+  call.count = q->count;
+  call.command = q->command;
+  call.failed = false;
+  return call;
+}
+
+bool multi_key(resp_conn *conn, size_t i, toon_key *key) {
+  resp_multi *m = conn->multi;
+  command_call none = {0};
+  resp_parser parser;
+  for (size_t n = 0; m && n < count_of(&m->commands, sizeof(queued)); n++) {
+    command_call call = call_of(m, n, &none, &parser);
+    const command *c = call.command;
+    if (!c->first) continue;
+    size_t last = c->last < 0 ? call.count - (size_t)-c->last : (size_t)c->last;
+    size_t keys = (last - (size_t)c->first) / (size_t)c->step + 1;
+    if (i >= keys) {
+      i -= keys;
+      continue;
+    }
+    toon_slice arg = call_arg(&call, (size_t)c->first + i * (size_t)c->step);
+    *key = toon_user_key(arg.ptr, arg.len);
+    return true;
+  }
+  return false;
+}
+
+toon_status command_multi(command_call *call) {
+  resp_multi *m;
+  TOON_TRY(multi_of(call->conn, &m));
+  if (m->open) return command_error(call, "ERR MULTI calls can not be nested");
+  m->open = true;
+  return resp_status(call->out, "OK");
+}
+
+toon_status command_discard(command_call *call) {
+  if (!call->conn->multi || !call->conn->multi->open) return command_error(call, "ERR DISCARD without MULTI");
+  multi_free(call->conn);
+  return resp_status(call->out, "OK");
+}
+
+toon_status command_watch(command_call *call) {
+  resp_multi *m;
+  TOON_TRY(multi_of(call->conn, &m));
+  if (m->open) return command_error(call, "ERR WATCH inside MULTI is not allowed");
+  for (size_t i = 1; i < call->count; i++) {
+    toon_key key;
+    data_row row;
+    bool found;
+    TOON_TRY(command_key(call, i, &key));
+    TOON_TRY(data_get(call, key, &row, &found));
+    watched w = {m->keys.len, key.len, found ? row.row.version : 0};
+    data_release(call, &row);
+    TOON_TRY(toon_buf_append(&m->keys, key.ptr, key.len));
+    TOON_TRY(toon_buf_append(&m->watches, &w, sizeof w));
+  }
+  return resp_status(call->out, "OK");
+}
+
+toon_status command_unwatch(command_call *call) {
+  resp_multi *m = call->conn->multi;
+  if (m && !call->work->exec) m->keys.len = m->watches.len = 0;
+  return resp_status(call->out, "OK");
+}
+
+/* Is what WATCH saw still there? What is not committed yet is younger. */
+static toon_status unchanged(command_call *call, bool *same) {
+  resp_multi *m = call->conn->multi;
+  const watched *list = (const watched *)(const void *)m->watches.ptr;
+  *same = true;
+  for (size_t i = 0; i < count_of(&m->watches, sizeof *list) && *same; i++) {
+    data_row row;
+    bool found;
+    TOON_TRY(data_get(call, toon_user_key(m->keys.ptr + list[i].key, list[i].len), &row, &found));
+    *same = (found ? row.row.version : 0) == list[i].version && !(found && row.text.ptr);
+    data_release(call, &row);
+  }
+  return TOON_OK;
+}
+
+/* Run the queued commands, each with its reply. One that fails writes nothing; the others do, as in Redis. */
+static toon_status run_queued(command_call *call) {
+  resp_multi *m = call->conn->multi;
+  size_t count = count_of(&m->commands, sizeof(queued));
+  TOON_TRY(resp_array(call->out, count));
+  for (size_t i = 0; i < count; i++) {
+    resp_parser parser;
+    command_call inner = call_of(m, i, call, &parser);
+    inner.from = call->out->len;
+    size_t mark = call->work->open ? toon_batch_mark(call->work->batch) : 0;
+    TOON_TRY(command_run(&inner));
+    if (call->work->waits) return TOON_ECONFLICT;
+    if (inner.failed && call->work->open) toon_batch_rewind(call->work->batch, mark);
+  }
+  return TOON_OK;
+}
+
+toon_status command_exec(command_call *call) {
+  resp_conn *conn = call->conn;
+  resp_multi *m = conn->multi;
+  bool same;
+  if (!m || !m->open) return command_error(call, "ERR EXEC without MULTI");
+  call->work->exec = true; /* the transaction is over when the reply is given */
+  if (m->refused) return command_error(call, "EXECABORT Transaction discarded because of previous errors.");
+  call->work->isolated = true;
+  TOON_TRY(unchanged(call, &same));
+  if (same) return run_queued(call);
+  call->work->isolated = false; /* nothing was done, so nothing is to be validated */
+  return conn_version(conn) == 3 ? resp_null(call->out, 3) : toon_buf_lit(call->out, "*-1\r\n");
+}
