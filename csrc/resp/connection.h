@@ -71,6 +71,8 @@ struct resp_server {
   int64_t last_save;                    /* seconds since 1970. Also under the mutex */
   bool last_save_failed;                /* also under the mutex */
   bool closing, in_flight, submit_soon;
+  bool relaxed, finishing; /* replies do not wait for the disk; a batch is being finished: see turn.c */
+  uint32_t here_pause;
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
   resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */
@@ -178,6 +180,8 @@ bool turn_full(const resp_server *server);
 toon_status turn_take(command_call *call, bool *waits);
 /* Send what was gathered on its way, if nothing is. */
 void turn_submit(resp_server *server);
+/* The turn ends: the same, and what that lets connections gather in turn. */
+void turn_end(resp_server *server);
 /* Thread that leads commits; its argument is the server. */
 void turn_lead(void *server);
 /* The batch under way was processed (or refused, if not NULL): give replies, let connections go on, submit the next. */
@@ -211,5 +215,7 @@ void server_event(resp_server *server, const resp_event *event);
 toon_status server_post(resp_server *server, const message *m);
 /* Have upkeep done; conn (0: nobody) is answered with its status. False if the same is under way or waiting already. */
 bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn);
+/* "commit", "interval" or "close", appended to *out. */
+toon_status server_durability(toon_db *db, toon_buf *out, toon_error *err);
 
 #endif

@@ -55,18 +55,6 @@ static toon_status flatten(toon_slice json, toon_buf *out) {
   return TOON_OK;
 }
 
-/* The word behind `"durability":"` in the engine's counters. */
-static toon_slice durability_of(const toon_buf *json) {
-  static const char name[] = "\"durability\":\"";
-  for (size_t i = 0; i + sizeof name < json->len; i++) {
-    if (memcmp(json->ptr + i, name, sizeof name - 1) != 0) continue;
-    const uint8_t *word = json->ptr + i + sizeof name - 1;
-    const uint8_t *end = (const uint8_t *)memchr(word, '"', (size_t)(json->ptr + json->len - word));
-    if (end) return toon_slice_of(word, (size_t)(end - word));
-  }
-  return TOON_SLICE_LIT("commit");
-}
-
 typedef struct facts {
   resp_server *server;
   const toon_buf *stats;
@@ -228,17 +216,16 @@ static toon_status read_output(resp_server *server, toon_buf *value) {
                          (unsigned long long)server->options.output_max, push, push / 4);
 }
 static toon_status read_sync(resp_server *server, toon_buf *value) {
-  toon_buf stats = {0};
+  toon_buf word = {0};
   toon_error err;
-  toon_status status = toon_stats(server->db, &stats, &err);
+  toon_status status = server_durability(server->db, &word, &err);
   if (status == TOON_OK) {
-    toon_slice word = durability_of(&stats);
     status = toon_buf_printf(value, "%s",
-                             command_word(word, "commit")     ? "always"
-                             : command_word(word, "interval") ? "everysec"
-                                                              : "no");
+                             command_word(toon_buf_slice(&word), "commit")     ? "always"
+                             : command_word(toon_buf_slice(&word), "interval") ? "everysec"
+                                                                               : "no");
   }
-  toon_buf_free(&stats);
+  toon_buf_free(&word);
   return status;
 }
 static toon_status read_level(resp_server *server, toon_buf *value) {

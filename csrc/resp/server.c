@@ -30,6 +30,21 @@ void server_notice(resp_server *server, resp_level level, const char *fmt, ...) 
                &(resp_event){.kind = RESP_EVENT_NOTICE, .text = toon_slice_of(text, strlen(text)), .level = level});
 }
 
+toon_status server_durability(toon_db *db, toon_buf *out, toon_error *err) {
+  static const char name[] = "\"durability\":\"";
+  toon_buf json = {0};
+  toon_status status = toon_stats(db, &json, err);
+  for (size_t i = 0; status == TOON_OK && i + sizeof name < json.len; i++) {
+    if (memcmp(json.ptr + i, name, sizeof name - 1) != 0) continue;
+    const uint8_t *word = json.ptr + i + sizeof name - 1;
+    const uint8_t *end = (const uint8_t *)memchr(word, '"', (size_t)(json.ptr + json.len - word));
+    status = toon_buf_append(out, word, end ? (size_t)(end - word) : 0);
+    break;
+  }
+  toon_buf_free(&json);
+  return status;
+}
+
 /* ---- what the outside tells ---- */
 
 toon_status server_post(resp_server *server, const message *m) {
@@ -166,12 +181,13 @@ static void on_wake(uv_async_t *handle) {
   take_messages(server, inbox);
   if (done) turn_finish(server, NULL);
   turn_submit(server);
+  turn_end(server);
   if (server->closing && !server->in_flight) close_all(server);
 }
 
 static void on_turn_end(uv_check_t *handle) {
   resp_server *server = (resp_server *)handle->data;
-  if (server->submit_soon) turn_submit(server);
+  turn_end(server);
   if (server->pushed) conns_flush_pushed(server);
 }
 
@@ -286,7 +302,11 @@ toon_status resp_server_start(toon_db *db, const resp_options *options, resp_ser
   uv_sem_init(&server->upkeep, 0);
   server->started = uv_now(&server->loop);
   server->last_save = toon_now(db) / 1000;
-  toon_status status = options->host ? listen_tcp(server, options, err) : TOON_OK;
+  toon_buf durability = {0};
+  toon_status status = server_durability(db, &durability, err);
+  server->relaxed = status == TOON_OK && !command_word(toon_buf_slice(&durability), "commit");
+  toon_buf_free(&durability);
+  if (status == TOON_OK && options->host) status = listen_tcp(server, options, err);
   if (status == TOON_OK && options->path) status = listen_pipe(server, options, err);
   bool leading = false, keeping = false;
   if (status == TOON_OK) {
