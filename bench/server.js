@@ -20,11 +20,11 @@ const tstd = path.join(__dirname, '..', 'lib', 'cli', 'tstd.js')
 
 // Which server with which settings, and what redis-benchmark does.
 const CASES = {
-  get: { test: 'get', pipeline: 1, requests: 400000, redis: 'none', tstd: 'interval', want: 0.9 },
-  get16: { test: 'get', pipeline: 16, requests: 1500000, redis: 'none', tstd: 'interval', want: 0.7 },
-  set: { test: 'set', pipeline: 1, requests: 300000, redis: 'everysec', tstd: 'interval', want: 0.9 },
-  set16: { test: 'set', pipeline: 16, requests: 600000, redis: 'everysec', tstd: 'interval', want: 0.8 },
-  commit: { test: 'set', pipeline: 1, requests: 150000, redis: 'always', tstd: 'commit', want: 1.2 }
+  get: { test: 'get', pipeline: 1, requests: 250000, redis: 'none', tstd: 'interval', want: 0.9 },
+  get16: { test: 'get', pipeline: 16, requests: 1000000, redis: 'none', tstd: 'interval', want: 0.7 },
+  set: { test: 'set', pipeline: 1, requests: 150000, redis: 'everysec', tstd: 'interval', want: 0.9 },
+  set16: { test: 'set', pipeline: 16, requests: 400000, redis: 'everysec', tstd: 'interval', want: 0.8 },
+  commit: { test: 'set', pipeline: 1, requests: 80000, redis: 'always', tstd: 'commit', want: 1.2 }
 }
 const TITLES = {
   get: 'GET, no pipeline', get16: 'GET, pipelines of 16', set: 'SET, no pipeline, synced each second', set16: 'SET, pipelines of 16, synced each second',

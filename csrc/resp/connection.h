@@ -73,6 +73,10 @@ struct resp_server {
   bool closing, in_flight, submit_soon;
   bool relaxed, finishing; /* replies do not wait for the disk; a batch is being finished: see turn.c */
   uint32_t here_pause;
+  bool holding; /* the next batch waits for more writes: until there are `expected` replies, or `hold` ends */
+  size_t expected;
+  uint64_t submitted; /* when the batch in flight was; uv_hrtime */
+  uv_timer_t hold;
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
   resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */

@@ -146,6 +146,7 @@ static void close_all(resp_server *server) {
   close_handle((uv_handle_t *)&server->pipe);
   close_handle((uv_handle_t *)&server->wake);
   close_handle((uv_handle_t *)&server->clock);
+  close_handle((uv_handle_t *)&server->hold);
   close_handle((uv_handle_t *)&server->after_poll);
 }
 
@@ -293,8 +294,10 @@ toon_status resp_server_start(toon_db *db, const resp_options *options, resp_ser
   uv_pipe_init(&server->loop, &server->pipe, 0);
   uv_check_init(&server->loop, &server->after_poll);
   uv_timer_init(&server->loop, &server->clock);
+  uv_timer_init(&server->loop, &server->hold);
   uv_async_init(&server->loop, &server->wake, on_wake);
-  server->tcp.data = server->pipe.data = server->after_poll.data = server->wake.data = server->clock.data = server;
+  server->tcp.data = server->pipe.data = server->after_poll.data = server->wake.data = server->clock.data =
+      server->hold.data = server;
   uv_check_start(&server->after_poll, on_turn_end);
   uv_timer_start(&server->clock, on_clock, CLOCK_MS, CLOCK_MS);
   uv_mutex_init(&server->mutex);

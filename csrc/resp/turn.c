@@ -5,7 +5,11 @@
  *
  * A thread of the server's own leads commits, so other clients are served meanwhile. Where nobody waits for the disk, a small
  * batch is committed by the loop itself: it is one write to the page cache, and takes less time than waking two threads. If one
- * has taken long, the next go to the thread for a while. */
+ * has taken long, the next go to the thread for a while.
+ *
+ * Where the disk is waited for, a sync costs as much for few writes as for many. Who has just been answered writes again soon, so the
+ * next batch is held until it is as large as the last and what was gathered beside it, or for a millisecond: else clients
+ * would fall into two halves that wait for each other's syncs. */
 #include "resp/connection.h"
 
 #include "base/alloc.h"
@@ -15,7 +19,10 @@ enum {
   HERE_BYTES = 128 << 10, /* of a batch that the loop commits */
   HERE_NS = 2000000,      /* that took long */
   HERE_PAUSE = 1000,      /* batches for the thread after one that did */
-  HERE_TURNS = 16         /* batches in a row, before others are read from again */
+  HERE_TURNS = 16,        /* batches in a row, before others are read from again */
+  HOLD_REPLIES = 8,       /* for fewer nothing is held */
+  HOLD_NS = 200000,       /* nor where a commit is quicker */
+  HOLD_MS = 1
 };
 
 turn *turn_collecting(resp_server *server) { return &server->turns[server->collecting]; }
@@ -135,9 +142,34 @@ static bool commit_here(resp_server *server, toon_batch *batch) {
   return true;
 }
 
+/* Is the batch to be held until more writes have come? */
+static bool held(resp_server *server) {
+  const turn *t = turn_collecting(server);
+  if (!server->holding) return false;
+  if (!server->closing && t->count < server->expected && t->batch && toon_batch_bytes(t->batch) < HERE_BYTES)
+    return true;
+  server->holding = false;
+  uv_timer_stop(&server->hold);
+  return false;
+}
+
+static void on_hold_end(uv_timer_t *timer) {
+  resp_server *server = (resp_server *)timer->data;
+  server->holding = false;
+  turn_submit(server);
+}
+
+/* A batch with so many replies was committed, and so many were gathered meanwhile. */
+static void hold(resp_server *server, size_t replies, size_t gathered) {
+  uint64_t took = uv_hrtime() - server->submitted;
+  server->expected = replies + gathered;
+  server->holding = !server->relaxed && !server->closing && server->expected >= HOLD_REPLIES && took >= HOLD_NS;
+  if (server->holding) uv_timer_start(&server->hold, on_hold_end, HOLD_MS, 0);
+}
+
 void turn_submit(resp_server *server) {
   turn *t = turn_collecting(server);
-  if (server->in_flight || !t->batch || t->count == 0) return;
+  if (server->in_flight || !t->batch || t->count == 0 || held(server)) return;
   if (server->finishing) { /* its turn comes when the one before it has been finished */
     server->submit_soon = true;
     return;
@@ -148,6 +180,7 @@ void turn_submit(resp_server *server) {
   server->in_flight = true;
   server->collecting ^= 1;
   if (commit_here(server, t->batch)) return;
+  server->submitted = uv_hrtime();
   if (toon_submit(server->db, t->batch, batch_done, server, &lead, &err) != TOON_OK)
     turn_finish(server, &err);
   else if (lead)
@@ -195,6 +228,7 @@ void turn_finish(resp_server *server, const toon_error *refused) {
   memset(flown, 0, sizeof *flown);
   server->in_flight = false;
   server->finishing = server->relaxed;
+  hold(server, done.count, next->count);
   bool failed = false;
   size_t i = 0;
   for (; i < done.count; i++) {
@@ -249,7 +283,7 @@ void turn_finish(resp_server *server, const toon_error *refused) {
 }
 
 void turn_end(resp_server *server) {
-  for (int i = 0; server->submit_soon && !server->in_flight; i++) {
+  for (int i = 0; server->submit_soon && !server->in_flight && !held(server); i++) {
     if (i == HERE_TURNS) {
       uv_async_send(&server->wake);
       return;
