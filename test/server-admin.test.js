@@ -299,6 +299,11 @@ describe('the server, administered', () => {
       await client.call('SET', 'a', 'x'.repeat(60000))
       client.write(encode(['MGET', 'a', 'a', 'a']))
       await once(client.socket, 'close')
+      const other = await connect(server) // as much memory as this asks for is not there
+      const notice = once(server, 'notice')
+      other.write(encode(['MGET', ...Array.from({ length: 50000 }, () => 'a')]))
+      await once(other.socket, 'close')
+      assert.match((await notice)[1], /leaves 1\d{5} bytes of replies unread/)
     })
 
     it('closes connections that are silent for too long', async () => {

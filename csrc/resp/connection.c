@@ -80,10 +80,20 @@ void conn_close(resp_conn *conn) {
   uv_close(&conn->io.handle, conn_closed);
 }
 
-static void close_overfull(resp_conn *conn) {
+static void tell_overfull(const resp_conn *conn) {
   server_notice(conn->server, RESP_WARNING, "connection %llu from %s is closed: it leaves %zu bytes of replies unread",
                 (unsigned long long)conn->id, conn->address, conn_out_bytes(conn));
+}
+
+static void close_overfull(resp_conn *conn) {
+  tell_overfull(conn);
   conn_close(conn);
+}
+
+bool command_overfull(const command_call *call) {
+  if (call->out->len <= call->conn->server->options.output_max) return false;
+  tell_overfull(call->conn);
+  return true;
 }
 
 resp_conn *conn_find(resp_server *server, uint64_t id) {
