@@ -312,7 +312,7 @@ static void act(worker *w, txn *t, uint32_t id, const toon_snapshot *s, toon_bat
   } else if (dice < 65) {
     uint32_t pair = FIRST_PAIR + 2 * (k % PAIRS);
     int a = read_key(w, t, s, pair), c = read_key(w, t, s, pair + 1);
-    write_key(t, b, pair + dice % 2, id, a + c + 1);
+    write_key(t, b, pair + dice % 2, id, (a + c + 1) % 1000); /* without validation the sum would run away */
   } else if (dice < 85) {
     uint32_t slot = FIRST_SLOT + (uint32_t)(lcg(&w->rng) % SLOTS);
     uint32_t there = scan_slots(w, t, s) < SLOTS / 2 ? NONE : t->ops[slot - FIRST_SLOT].id;
