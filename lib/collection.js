@@ -72,8 +72,7 @@ function seen ({ json, document }, indexes, attempt) {
 }
 
 function withId (id, value) {
-  const out = { _id: id }
-  Object.assign(out, value)
+  const out = { _id: id, ...value }
   out._id = id
   return out
 }

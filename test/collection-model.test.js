@@ -171,7 +171,9 @@ describe('the model of collections', () => {
       assert.deepEqual(sorted(found), sorted(expected))
       if (chance(3)) {
         assert.deepEqual(sorted(await docs.findAsync(given)), sorted(expected))
-        assert.deepEqual(sorted(decode(docs.toToon({ ...given, fields: undefined }))), sorted(reference.find(all(), { ...given, fields: undefined })))
+        // A table gives all its rows the order of fields that its header has.
+        const byId = list => given.orderBy === undefined ? list.sort((a, b) => a._id < b._id ? -1 : 1) : list
+        assert.deepEqual(byId(decode(docs.toToon({ ...given, fields: undefined }))), byId(reference.find(all(), { ...given, fields: undefined })))
         assert.equal(docs.count({ where: given.where }), reference.find(all(), { where: given.where }).length)
         if (given.orderBy !== undefined) assert.deepEqual(docs.findOne(given), expected[0])
         const [groupBy, field] = [one(NAMES), one(NAMES)]

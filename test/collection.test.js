@@ -19,6 +19,14 @@ describe('a collection', () => {
     return { db, docs }
   }
 
+  it('keeps a field called __proto__ an own one', async () => {
+    const db = await openStore()
+    const docs = db.collection('docs')
+    await docs.put('x', JSON.parse('{"__proto__":{"a":1},"b":2}'))
+    assert.equal(JSON.stringify(docs.get('x')), '{"_id":"x","__proto__":{"a":1},"b":2}')
+    assert.equal(JSON.stringify(docs.find().toArray()), '[{"_id":"x","__proto__":{"a":1},"b":2}]')
+  })
+
   it('keeps documents as ordinary rows, without their ids', async () => {
     const { db, docs } = await filled([{ _id: 'a', name: 'Ada' }])
     assert.deepEqual(db.get('docs/a'), { name: 'Ada' })
