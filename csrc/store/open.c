@@ -102,10 +102,14 @@ static toon_status take_lock(store_engine *engine, toon_error *err) {
       status = toon_fail_os(err, e, "lock", name);
       break;
     }
-    if (vfs->fstat(vfs, engine->lock_file, &held) == 0 && vfs->stat(vfs, name, &named) == 0 && held.dev == named.dev &&
-        held.ino == named.ino) {
+    if (!(e = vfs->fstat(vfs, engine->lock_file, &held)) && !(e = vfs->stat(vfs, name, &named)) &&
+        held.dev == named.dev && held.ino == named.ino) {
       toon_buf_free(&path);
       return TOON_OK;
+    }
+    if (e && e != ENOENT) {
+      status = toon_fail_os(err, e, "stat", name);
+      break;
     }
     vfs->close(vfs, engine->lock_file);
     engine->lock_file = NULL;
