@@ -1,7 +1,7 @@
 /* Damage, laid on thick: every bit of every file of small stores flipped, every file cut to every length, lost, swapped, put
  * back as it was earlier or taken from another store. Whatever comes of it is an error that names a file, or the right
  * data; and no memory is asked for on the word of a damaged number.
- *   DAMAGE=N       every N-th of the flips and lengths (default 499; 1: all)
+ *   DAMAGE=N       every N-th of the flips and lengths (default 1499; 1: all)
  *   DAMAGE_PART=I  of DAMAGE_PARTS=N processes this is number I */
 #include "check.h"
 #include "api.h"
@@ -300,7 +300,7 @@ static void damage_files(const sample *s) {
 
 static void damage_store(const char *name, int flags) {
   sample s = {.name = name};
-  size_t every = setting("DAMAGE", 499), parts = setting("DAMAGE_PARTS", 1), part = setting("DAMAGE_PART", 0);
+  size_t every = setting("DAMAGE", 1499), parts = setting("DAMAGE_PARTS", 1), part = setting("DAMAGE_PART", 0);
   s.foreign = make(&s, flags);
   s.fs = make(&s, flags);
   list_files(s.fs);

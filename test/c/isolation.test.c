@@ -1,5 +1,5 @@
-/* Isolation, judged by histories. Threads run transactions while others checkpoint, compact and hold old snapshots; each notes
- * what it read, wrote and was told. Afterwards the notes are held against each other, without asking the engine:
+/* Isolation, judged by histories. Threads run transactions while others checkpoint, compact, let rows lapse, hold old snapshots, open and close;
+ * each notes what it read, wrote and was told. Afterwards the notes are held against each other, without asking the engine:
  *   a read saw a transaction that had not committed, a value that was overwritten within its own, or not the newest of its snapshot;
  *   a snapshot lacks a commit that had been acknowledged before it was opened;
  *   two transactions replaced the same version (lost update);
@@ -423,14 +423,49 @@ static void *work(void *arg) {
 
 typedef struct upkeep {
   toon_db *db;
+  const char *path;
+  toon_options options;
   _Atomic bool stop;
+  int errors;
 } upkeep;
 static void *keep_up(void *arg) {
   upkeep *u = arg;
   toon_error e;
   for (int i = 0; !u->stop; i++) {
-    i % 4 == 3 ? toon_compact(u->db, NULL, NULL, &e) : toon_checkpoint(u->db, &e);
+    toon_batch *b;
+    toon_put_options soon = {.expires_at = toon_now(u->db) + 3};
+    if (toon_batch_new(u->db, &b, &e) != TOON_OK) break;
+    for (int k = 0; k < 20; k++) { /* rows that lapse, to be swept */
+      char name[16];
+      snprintf(name, sizeof name, "x/%d", k);
+      toon_batch_put(b, K(name), TOON_INPUT_JSON, S("1"), &soon, &e);
+    }
+    if (toon_commit(u->db, b, &e) != TOON_OK) u->errors++;
+    toon_batch_free(b);
+    i % 2 ? toon_compact(u->db, NULL, NULL, &e) : toon_checkpoint(u->db, &e);
     os_sleep_ms(2);
+  }
+  return NULL;
+}
+
+/* Other handles come and go, with the same engine or, to read, with one of their own. */
+static void *open_and_close(void *arg) {
+  upkeep *u = arg;
+  toon_error e;
+  for (int i = 0; !u->stop; i++) {
+    toon_options o = u->options;
+    toon_db *db;
+    toon_row row;
+    bool found = false;
+    o.read_only = i % 4 == 3;
+    if (toon_open(u->path, &o, &db, &e) != TOON_OK) {
+      if (!u->errors++) fprintf(stderr, "open (read-only %d): %s %s\n", o.read_only, e.message, e.path);
+      continue;
+    }
+    if (toon_get(db, NULL, K("account/00"), &row, &found, &e) != TOON_OK || !found) u->errors++;
+    if (found) toon_row_release(db, &row);
+    if (toon_close(db, &e) != TOON_OK) u->errors++;
+    os_sleep_ms(1);
   }
   return NULL;
 }
@@ -449,8 +484,8 @@ static void storm(bool serializable) {
   worker workers[WORKERS] = {0};
   _Atomic uint32_t next = 1;
   _Atomic uint64_t acknowledged = 0, newest[ACCOUNTS] = {0};
-  pthread_t threads[WORKERS], other;
-  upkeep u = {0};
+  pthread_t threads[WORKERS], others[2];
+  upkeep u = {0}, opener = {0};
   REQUIRE(mkdtemp(base));
   snprintf(path, sizeof path, "%s/store", base);
   o.durability = TOON_DURABLE_CLOSE;
@@ -464,7 +499,10 @@ static void storm(bool serializable) {
   toon_batch_end(b, &err);
   CHECK_EQ(commit_one(db, b, NULL), TOON_OK);
   u.db = db;
-  pthread_create(&other, NULL, keep_up, &u);
+  opener.path = path;
+  opener.options = o;
+  pthread_create(&others[0], NULL, keep_up, &u);
+  pthread_create(&others[1], NULL, open_and_close, &opener);
   for (int i = 0; i < WORKERS; i++) {
     workers[i] = (worker){.db = db, .h = &h, .next = &next, .acknowledged = &acknowledged, .newest = newest, .rng = (uint64_t)i + 1};
     pthread_create(&threads[i], NULL, work, &workers[i]);
@@ -474,8 +512,9 @@ static void storm(bool serializable) {
     pthread_join(threads[i], NULL);
     early += workers[i].early, money += workers[i].money, conflicts += workers[i].conflicts, errors += workers[i].errors;
   }
-  u.stop = true;
-  pthread_join(other, NULL);
+  u.stop = opener.stop = true;
+  for (int i = 0; i < 2; i++) pthread_join(others[i], NULL);
+  errors += u.errors + opener.errors;
   verdict v = judge(&h);
   fprintf(stderr, "isolation: %s, %u transactions, %d refused, %d compactions: dirty %d, stale %d, early %d, lost %d, circles %d, money %d\n",
           serializable ? "serializable" : "snapshot", h.room - 1, conflicts, (int)stat_of(db, "compactions"), v.dirty, v.stale, early,
