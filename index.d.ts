@@ -214,6 +214,8 @@ export interface Stats {
   log: { segments: number, bytes: number, deadBytes: number, liveBytes: number }
   /** runs are on disk; the delta is what was written since the last checkpoint */
   index: { runs: number, runBytes: number, runEntries: number, deltaKeys: number, deltaBytes: number }
+  /** snapshots, transactions and ranges that are open, and what only they hold back; given up so far for holding too much */
+  snapshots: { open: number, oldestMs: number, memoryBytes: number, fileBytes: number, dropped: number }
   /** what the open did */
   recovery: {
     /** the store had been closed cleanly */
@@ -441,7 +443,8 @@ export interface CollectionOptions {
 
 /**
  * The state of a store at one moment. It holds back the reuse of memory and files until it is closed (or
- * garbage-collected). TOON_ECLOSED once it or its store is closed.
+ * garbage-collected). TOON_ECLOSED once it or its store is closed; TOON_ESNAPSHOT if it was given up: when the open ones
+ * hold back more than 128 MiB of memory or maxDbSize of files, or the oldest, open for an hour, 16 MiB, the oldest goes.
  */
 export interface Snapshot<V = Value> {
   readonly rows: Pick<Rows<V>, 'get' | 'getMany' | 'scan'>

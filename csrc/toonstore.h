@@ -186,7 +186,7 @@ typedef struct toon_row {
 static inline toon_kind toon_row_kind(const toon_row *row) { return (toon_kind)(row->flags & 7); }
 
 /* The newest visible row of a key, or as `snapshot` sees it (NULL: now). *found tells; with true the row must be released,
- * soon: it holds back reuse of memory and files. Checks the row's checksum: TOON_ECORRUPT. */
+ * soon and before its snapshot is closed: it holds back reuse of memory and files. Checks the row's checksum: TOON_ECORRUPT. */
 toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, toon_row *row, bool *found,
                      toon_error *err);
 void toon_row_release(toon_db *db, toon_row *row);
@@ -209,7 +209,9 @@ typedef struct toon_stamp {
 toon_stamp toon_watch_stamp(toon_db *db, toon_key key);
 bool toon_watch_unchanged(toon_db *db, const toon_stamp *stamp);
 
-/* The state of the store at this moment, unchanged by later writes, until closed. */
+/* The state of the store at this moment, unchanged by later writes, until closed. If the open ones hold back more than 128 MiB
+ * of memory or max_db_size of files, or the oldest, open for an hour, 16 MiB, the oldest is given up: its use is then
+ * TOON_ESNAPSHOT. It must be closed all the same. */
 toon_status toon_snapshot_open(toon_db *db, toon_snapshot **out, toon_error *err);
 void toon_snapshot_close(toon_snapshot *snapshot);
 uint64_t toon_snapshot_sequence(const toon_snapshot *snapshot);
@@ -222,6 +224,9 @@ toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const t
  * not be released. `keys_only`: the log is not read and row->field is empty. */
 toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
                              toon_error *err);
+/* The last row is not used any more, and there may be a while until the next call: the cursor's snapshot may be given up
+ * meanwhile. Without this it is not, from the first call to the close. */
+void toon_cursor_pause(toon_cursor *cursor);
 void toon_cursor_close(toon_cursor *cursor);
 
 /* The stored key token of a row id or key is never shown; values are read by the functions of toon/toon.h on row->field:

@@ -42,6 +42,9 @@ class SnapshotRows {
  * It holds back the reuse of memory and files, so close it when it is done: close(), or `using` where that exists. One that
  * is forgotten is closed when it is garbage-collected.
  *
+ * If the open ones, transactions and ranges included, hold back more than 128 MiB of memory or maxDbSize of files, or the
+ * oldest, open for an hour, 16 MiB, the oldest is given up: its methods then fail with TOON_ESNAPSHOT.
+ *
  * Every method fails with TOON_ECLOSED once the snapshot or its store is closed. Ranges made before a close() of the
  * snapshot go on to their end.
  *

@@ -153,6 +153,61 @@ describe('snapshot', () => {
     for (const then of all) then.close()
   })
 
+  it('is shown by stats, and given up when it holds back too much', async function () {
+    this.timeout(20000)
+    const db = await openStore({ durability: 'close', segmentSize: 65536, checkpointBytes: 65536, maxDbSize: 524288 })
+    const text = 'x'.repeat(8000)
+    const held = []
+    const { open } = db.stats().snapshots
+    assert.equal(open, 0)
+    while (db.stats().snapshots.dropped === 0) {
+      await Promise.all(Array.from({ length: 20 }, (_, i) => db.put(`k${i}`, text + held.length)))
+      if (held.length < 30) held.push({ then: db.snapshot(), tx: db.begin(), range: db.range() })
+      await db.compact()
+    }
+    const { snapshots } = db.stats()
+    assert.ok(snapshots.oldestMs >= 0 && snapshots.fileBytes > 0)
+    while (db.stats().snapshots.fileBytes > 524288) await new Promise(resolve => setTimeout(resolve, 20))
+    const [{ then, tx, range }] = held
+    const gone = { name: 'ToonError', code: 'TOON_ESNAPSHOT', message: /take a new one/ }
+    assert.throws(() => then.get('k0'), gone)
+    assert.throws(() => then.range().toArray(), gone)
+    assert.throws(() => tx.get('k0'), gone)
+    assert.throws(() => range.toArray(), gone)
+    tx.put('new', 1)
+    await assert.rejects(tx.commit(), gone)
+    assert.equal(db.has('new'), false)
+    then.close()
+    assert.equal(held.at(-1).then.get('k0'), text + (held.length - 1))
+  })
+
+  it('is released when it is forgotten, as are transactions and ranges', async () => {
+    const db = await openStore()
+    await db.close()
+    const { status, stdout, stderr } = run(`
+      (async () => {
+        const db = await toonstore.open(process.argv[1])
+        const forget = () => {
+          for (let i = 0; i < 100; i++) {
+            db.snapshot().has('a')
+            db.begin().put('a', 1)
+            db.range().return
+          }
+        }
+        forget()
+        const before = db.stats().snapshots.open
+        for (let i = 0; i < 200 && db.stats().snapshots.open > 10; i++) {
+          gc()
+          await new Promise(resolve => setTimeout(resolve, 10))
+        }
+        console.log(before, db.stats().snapshots.open <= 10)
+        await db.close()
+      })()`, { flags: ['--expose-gc'], args: [db.path] })
+    assert.equal(stderr, '')
+    assert.equal(stdout, '300 true\n')
+    assert.equal(status, 0)
+  })
+
   it('is closed when it is forgotten', async () => {
     const db = await openStore()
     await db.close()

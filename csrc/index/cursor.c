@@ -5,8 +5,8 @@
 typedef struct source {
   /* a piece of a delta ... */
   index_piece *piece;
-  size_t at;                    /* index of the current node */
-  const index_version *version; /* its visible version */
+  size_t at;         /* index of the current node */
+  index_entry entry; /* its visible version, copied: it may be dropped when we are elsewhere */
   /* ... or a run */
   index_run_cursor *run;
   bool valid;
@@ -28,8 +28,10 @@ struct index_cursor {
 static void piece_settle(const index_cursor *cursor, source *s) {
   for (; s->at < s->piece->count; cursor->reverse ? s->at-- : s->at++) { /* 0 - 1 wraps beyond count */
     const index_node *node = s->piece->nodes[s->at];
-    s->version = index_node_version(node, cursor->horizon);
-    if (s->version) {
+    bool cut = false; /* our horizon is one that pruning asks about, or the newest */
+    const index_version *version = index_node_version(node, cursor->horizon, &cut);
+    if (version) {
+      s->entry = version->entry;
       s->key = index_node_key(node);
       s->valid = true;
       return;
@@ -82,7 +84,7 @@ static toon_status source_advance(const index_cursor *cursor, source *s, toon_er
   return TOON_OK;
 }
 
-static const index_entry *source_entry(const source *s) { return s->piece ? &s->version->entry : &s->run->entry; }
+static const index_entry *source_entry(const source *s) { return s->piece ? &s->entry : &s->run->entry; }
 
 toon_status index_cursor_open(index_delta *const *deltas, size_t delta_count, index_run *const *runs, size_t run_count,
                               index_horizon horizon, const index_bounds *bounds, index_cursor **out, toon_error *err) {
@@ -131,6 +133,8 @@ out:
   *out = cursor;
   return TOON_OK;
 }
+
+bool index_cursor_in_deltas(const index_cursor *cursor) { return cursor->count && cursor->sources[0].piece; }
 
 static toon_status next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
   /* Leave the key returned last: move its source, and every other source that stands on the same key. The others keep

@@ -19,6 +19,8 @@ toon_status index_cursor_open(index_delta *const *deltas, size_t delta_count, in
 /* The next key with its newest visible entry, deletes included. The key is borrowed until the next call. *end after the
  * last. */
 toon_status index_cursor_next(index_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err);
+/* Does it read deltas, and so need a guard at each call (or the commit lock)? Opening always does. */
+bool index_cursor_in_deltas(const index_cursor *cursor);
 void index_cursor_close(index_cursor *cursor);
 
 #endif

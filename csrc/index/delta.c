@@ -34,10 +34,20 @@ typedef struct chunk {
   uint8_t bytes[];
 } chunk;
 
+/* Versions that have been dropped. */
+typedef struct dropped {
+  index_version **list;
+  size_t count, cap;
+} dropped;
+
 struct index_delta {
   _Atomic uint32_t refs;
   shard shards[SHARDS];
-  chunk *chunks; /* newest first; the reserved room is in the first */
+  chunk *chunks;          /* newest first; the reserved room is in the first */
+  dropped fresh, resting; /* those at rest wait until the readers of `ticket` have gone */
+  uint64_t ticket;
+  size_t asked;        /* how many were fresh when somebody looked for the last time */
+  index_version *free; /* to be used again, linked by `older` */
   _Atomic uint64_t bytes;
   _Atomic uint64_t nodes;
   _Atomic int64_t puts[TOON_SPACES];
@@ -79,6 +89,8 @@ void index_delta_unref(index_delta *delta) {
     older = c->older;
     toon_free(c);
   }
+  toon_free(delta->fresh.list);
+  toon_free(delta->resting.list);
   index_delta_order_free(&delta->order);
   toon_free(delta);
 }
@@ -157,10 +169,15 @@ static index_node *find(const index_delta *delta, toon_key key, uint64_t hash) {
 static void insert_one(index_delta *delta, index_insert *insert) {
   index_node *node = find(delta, insert->key, insert->hash);
   index_version *older = node ? atomic_load_explicit(&node->newest, memory_order_relaxed) : NULL;
-  index_version *version = take(delta, sizeof *version);
+  index_version *version = delta->free;
+  if (version)
+    delta->free = (index_version *)atomic_load_explicit(&version->older, memory_order_relaxed);
+  else
+    version = take(delta, sizeof *version);
   version->entry = insert->entry;
-  version->older = older;
+  atomic_store_explicit(&version->older, (uintptr_t)older, memory_order_relaxed);
   insert->replaced = older;
+  insert->version = version;
   int64_t change = (insert->entry.kind == INDEX_PUT) - (older && older->entry.kind == INDEX_PUT);
   if (change) atomic_fetch_add_explicit(&delta->puts[insert->key.space], change, memory_order_relaxed);
   if (node) {
@@ -192,13 +209,63 @@ void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count)
   }
 }
 
+#define PRUNE_MAX 8 /* pairs looked at a call: more than one insertion adds, so that a chain gets shorter */
+#define RECYCLE 1024
+
+static void drop(dropped *d, index_version *version) {
+  if (d->count == d->cap) {
+    size_t cap = d->cap ? 2 * d->cap : RECYCLE;
+    index_version **list = toon_realloc(d->list, cap * sizeof *list);
+    if (!list) return; /* it is not used again before the delta goes */
+    d->list = list;
+    d->cap = cap;
+  }
+  d->list[d->count++] = version;
+}
+
+void index_delta_prune(index_delta *delta, const index_insert *insert, index_needed_fn needed, void *ctx) {
+  index_version *newer = insert->version;
+  for (int i = 0; i < PRUNE_MAX; i++) {
+    uintptr_t link = atomic_load_explicit(&newer->older, memory_order_relaxed);
+    index_version *older = (index_version *)(link & ~INDEX_CUT);
+    if (!older) return;
+    if (needed(ctx, &older->entry, &newer->entry)) {
+      newer = older;
+      continue;
+    }
+    uintptr_t below = atomic_load_explicit(&older->older, memory_order_relaxed);
+    atomic_store_explicit(&newer->older, below | INDEX_CUT, memory_order_release);
+    drop(&delta->fresh, older);
+  }
+}
+
+bool index_delta_may_recycle(const index_delta *delta) {
+  return delta->fresh.count >= RECYCLE && delta->fresh.count - delta->asked >= RECYCLE / 4;
+}
+
+void index_delta_recycle(index_delta *delta, uint64_t now, bool (*passed)(void *ctx, uint64_t ticket), void *ctx) {
+  delta->asked = delta->fresh.count;
+  if (delta->resting.count && !passed(ctx, delta->ticket)) return;
+  for (size_t i = 0; i < delta->resting.count; i++) {
+    index_version *version = delta->resting.list[i];
+    atomic_store_explicit(&version->older, (uintptr_t)delta->free, memory_order_relaxed);
+    delta->free = version;
+  }
+  dropped empty = delta->resting;
+  empty.count = delta->asked = 0;
+  delta->resting = delta->fresh;
+  delta->fresh = empty;
+  delta->ticket = now;
+}
+
 const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash) {
   return find(delta, key, hash);
 }
 
-bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry) {
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry,
+                     bool *cut) {
   const index_node *node = find(delta, key, hash);
-  const index_version *version = node ? index_node_version(node, horizon) : NULL;
+  const index_version *version = node ? index_node_version(node, horizon, cut) : NULL;
   if (!version) return false;
   *entry = version->entry;
   return true;

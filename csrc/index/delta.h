@@ -6,6 +6,11 @@
  * One thread at a time inserts (the commit leader); any number reads without a lock: slots, chains and the list of nodes
  * are published by release stores, and memory goes only when the whole delta does. A read names its horizon.
  *
+ * Versions that nobody can see any more are dropped from their chains (index_delta_prune) and, once no reader can be
+ * standing on one, used again. So a chain is read inside a guard, or by the thread that inserts; and who passes over a
+ * version that is marked INDEX_CUT, and is not on the list of those that pruning asks about, has to look at what is
+ * published now and start again: the version it could see may be gone.
+ *
  * Point reads go through the hash. For scans the nodes are sorted when first asked for: only those that came since the
  * last time, into a piece that is merged with earlier pieces when it has grown to a fraction of their size. */
 #ifndef TOON_INDEX_DELTA_H
@@ -20,8 +25,9 @@ typedef struct index_node index_node;
 
 struct index_version {
   index_entry entry;
-  index_version *older; /* immutable */
+  _Atomic uintptr_t older; /* the next older version | INDEX_CUT: versions in between have been dropped */
 };
+#define INDEX_CUT ((uintptr_t)1)
 
 struct index_node {
   _Atomic(index_version *) newest;
@@ -43,6 +49,7 @@ typedef struct index_insert {
   uint64_t hash; /* index_key_hash */
   index_entry entry;
   const index_version *replaced; /* out: the version of this delta that it follows, or NULL */
+  index_version *version;        /* out: the one that was made */
 } index_insert;
 
 /* Get all memory that inserting these will need. TOON_ENOMEM leaves the delta usable and unchanged. */
@@ -50,14 +57,33 @@ toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts,
 /* Insert what was reserved; cannot fail. Entries of one key come oldest first. */
 void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count);
 
-/* The newest version of a key within the horizon. False: none here. */
-bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry);
+/* Drop what the insertion has made invisible, after it has been published: of the versions under the new one, at most a
+ * few a call, those for which `needed` says that nobody is left who sees the older one and not the newer. It is asked from
+ * the newest pair down. Only the thread that inserts. */
+typedef bool (*index_needed_fn)(void *ctx, const index_entry *older, const index_entry *newer);
+void index_delta_prune(index_delta *delta, const index_insert *insert, index_needed_fn needed, void *ctx);
+/* Use dropped versions again: when enough have come together, and `passed` says of the ticket taken when they were counted
+ * (`now` is the ticket of this moment) that all readers of then have gone. */
+void index_delta_recycle(index_delta *delta, uint64_t now, bool (*passed)(void *ctx, uint64_t ticket), void *ctx);
+bool index_delta_may_recycle(const index_delta *delta);
+
+/* The newest version of a key within the horizon. False: none here. *cut is set if an INDEX_CUT was passed over, else left
+ * as it is. */
+bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry,
+                     bool *cut);
 const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash);
 void index_delta_prefetch(const index_delta *delta, uint64_t hash);
+static inline bool index_entry_within(const index_entry *entry, index_horizon horizon) {
+  return entry->sequence <= horizon.sequence && entry->segment <= horizon.segment;
+}
 /* The newest version of a node within the horizon, or NULL. */
-static inline const index_version *index_node_version(const index_node *node, index_horizon horizon) {
+static inline const index_version *index_node_version(const index_node *node, index_horizon horizon, bool *cut) {
   const index_version *v = atomic_load_explicit(&((index_node *)node)->newest, memory_order_acquire);
-  while (v && (v->entry.sequence > horizon.sequence || v->entry.segment > horizon.segment)) v = v->older;
+  while (v && !index_entry_within(&v->entry, horizon)) {
+    uintptr_t older = atomic_load_explicit(&((index_version *)v)->older, memory_order_acquire);
+    if (older & INDEX_CUT) *cut = true;
+    v = (const index_version *)(older & ~INDEX_CUT);
+  }
   return v;
 }
 static inline toon_key index_node_key(const index_node *node) {

@@ -70,6 +70,9 @@ struct Cursor {
     if (!cursor) TOON_TRY(toon_cursor_open(store->db, snapshot, &range.toon, &cursor, err));
     return toon_cursor_next(cursor, !(want & WANT_VALUE), key, row, end, err);
   }
+  void pause() {
+    if (cursor) toon_cursor_pause(cursor);
+  }
 };
 
 void cursor_close(Env *e, Cursor *cursor) {
@@ -162,6 +165,7 @@ napi_value js_cursorNext(napi_env env, napi_callback_info info) {
       count++;
     }
   }
+  cursor->pause();
   if (end || status != TOON_OK) cursor_close(e, cursor);
   if (status != TOON_OK) return fail(e, &err);
   e->shared->ended = end;
@@ -187,6 +191,11 @@ struct Chunk : Job {
   }
 
   void run() override {
+    copy_rows();
+    cursor->pause();
+  }
+
+  void copy_rows() {
     while (list.size() < rows && bytes.len < CHUNK_BYTES) {
       toon_key key;
       toon_row row;

@@ -1,9 +1,10 @@
 /* The engine's one background thread: syncs that are due, checkpoints, merges, the sweeper, and giving old views back. */
 #include "store/engine.h"
 
-#define RETRY_MS 200        /* after a failed checkpoint or merge */
-#define SWEEP_WAIT_MS 60000 /* timed waits do not count suspended time, but expiry does: look at the clock again */
-#define HELD_MS 20          /* look again whether a reader has let go of a view or a segment */
+#define RETRY_MS 200 /* after a failed checkpoint or merge */
+#define LOOK_MS \
+  60000 /* timed waits do not count suspended time, but expiry and the age of snapshots do: look at the clock again */
+#define HELD_MS 20 /* look again whether a reader has let go of a view or a segment */
 
 bool background_stopping(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
@@ -164,17 +165,19 @@ static void *background_main(void *arg) {
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
     uint64_t wait = sync_due_in(engine), due = sweep_due_in(engine);
-    if (due != UINT64_MAX && due > SWEEP_WAIT_MS) due = SWEEP_WAIT_MS;
+    if (due != UINT64_MAX && due > LOOK_MS) due = LOOK_MS;
     if (due < wait) wait = due;
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
-    if ((engine->retiring || engine->removed_count) && wait > HELD_MS) wait = HELD_MS;
+    if (atomic_load(&engine->snapshots_open) && wait > LOOK_MS) wait = LOOK_MS; /* at their age */
+    bool held = engine->retiring || engine->removed_count || engine->given_up;
+    if (held && wait > HELD_MS) wait = HELD_MS;
     if (!wanted && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
       else
         os_cond_wait_ms(&engine->wake_cond, &engine->wake_lock, wait);
       if (retry && engine_now_ns(engine) >= retry_ns) engine->want_checkpoint = true;
-      if (!engine->retiring && !engine->removed_count) continue;
+      if (!held && !atomic_load(&engine->snapshots_open)) continue;
     }
     os_mutex_unlock(&engine->wake_lock);
     background_slice(engine);
@@ -187,6 +190,8 @@ static void *background_main(void *arg) {
       retry_ns = engine_now_ns(engine) + RETRY_MS * 1000000ull;
     }
     sweep(engine);
+    snapshot_limit(engine);
+    snapshot_release(engine);
     os_mutex_lock(&engine->wake_lock);
   }
   os_cond_broadcast(&engine->idle_cond);

@@ -74,13 +74,27 @@ toon_status batch_check_order(const toon_batch *batch, const batch_member *membe
 void batch_index_rewind(toon_batch *batch, size_t count);
 void batch_index_free(toon_batch *batch);
 
-/* snapshot.c's struct, which validation reads. */
+/* An open snapshot. Its view goes when it is closed or given up; whoever reads through it without a guard counts as a use,
+ * which keeps it from being given up meanwhile. */
 struct toon_snapshot {
   toon_db *db;
-  store_view *view;
+  _Atomic(store_view *) view; /* NULL: it was given up */
   uint64_t sequence;
+  index_horizon horizon;
   int64_t now;
+  uint64_t opened_ns;
+  toon_snapshot *older, *newer; /* in engine->snapshots (apply_lock), while `listed` */
+  bool listed;
+  _Atomic uint32_t uses; /* SNAPSHOT_DROPPED: never again */
+  _Atomic uint32_t refs; /* its owner and cursors */
 };
+#define SNAPSHOT_DROPPED UINT32_MAX
+
+/* snapshot.c: TOON_ESNAPSHOT if it was given up; else its view stays until snapshot_unuse. */
+toon_status snapshot_use(const toon_snapshot *snapshot, toon_error *err);
+void snapshot_unuse(const toon_snapshot *snapshot);
+toon_status snapshot_gone(toon_error *err);
+void snapshot_ref(const toon_snapshot *snapshot);
 
 /* validate.c: TOON_ECONFLICT if the key (a key of the range) has changed since the snapshot, by what is published in `view`
  * or by earlier members of the group. commit_lock held. */

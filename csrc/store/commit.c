@@ -310,12 +310,14 @@ static toon_status form_member(store_engine *engine, group_state *g, toon_batch 
   uint64_t next_row = engine->next_row, value = 1;
   toon_status status = TOON_OK;
   engine->member_start = text;
+  if (member->snapshot) TOON_TRY(snapshot_use(member->snapshot, err));
   for (uint32_t i = 0; i < member->count && status == TOON_OK; i++) {
     status = form_op(engine, g, batch, member, &batch->ops[member->first + i], &value, err);
     if (status == TOON_OK && engine->group.len - text > engine->options.max_txn_size)
       status = toon_fail(err, TOON_ETXNTOOBIG, "the transaction has more than maxTxnSize (%llu) bytes; split it",
                          (unsigned long long)engine->options.max_txn_size);
   }
+  if (member->snapshot) snapshot_unuse(member->snapshot);
   if (status != TOON_OK) {
     pending_rewind(engine, inserts);
     engine->group.len = text;
@@ -468,6 +470,7 @@ static void apply(store_engine *engine, store_view *view, const log_frame *frame
   atomic_store_explicit(&engine->published, frame->sequence, memory_order_release);
   if (engine->words) cache_words_end(engine->words);
   commit_count_replaced(engine, view, engine->tail);
+  snapshot_prune(engine, active);
   os_mutex_unlock(&engine->apply_lock);
 }
 

@@ -27,8 +27,9 @@ bool engine_release_retired(store_engine *engine) {
       engine->retired = NULL;
       os_mutex_unlock(&engine->wake_lock);
       if (!engine->retiring) return true;
+      engine->grace = guard_ticket(&engine->guard);
     }
-    if (!guard_poll(&engine->guard, &engine->grace_step)) return false;
+    if (!guard_passed(&engine->guard, engine->grace)) return false;
     while (engine->retiring) {
       store_view *view = engine->retiring;
       engine->retiring = view->next_retired;

@@ -115,7 +115,11 @@ typedef struct store_engine {
   store_tally tallies[2]; /* of the active and the frozen delta */
 
   os_mutex apply_lock;
-  cache_words *words; /* apply_lock: of the handles whose owners keep values */
+  toon_snapshot *snapshots; /* apply_lock: the newest; each sees no less than the one before */
+  _Atomic uint64_t snapshots_open, snapshots_dropped;
+  uint64_t snapshots_checked_ns; /* background thread */
+  struct given_up *given_up;     /* background thread, close */
+  cache_words *words;            /* apply_lock: of the handles whose owners keep values */
 
   os_mutex sync_lock;      /* one log sync at a time, so that a failure is seen by whoever syncs next */
   _Atomic uint64_t synced; /* the last sequence known to be on disk */
@@ -137,7 +141,7 @@ typedef struct store_engine {
   toon_status checkpoint_status;
   store_view *retired;  /* views swapped out */
   store_view *retiring; /* those that the grace period under way is for (background thread) */
-  uint32_t grace_step;
+  uint64_t grace;       /* guard_ticket of those */
   uint64_t last_sync_ns;
   log_segment **removed; /* compacted away, one reference each: unlinked when nobody else has one (background thread) */
   size_t removed_count, removed_cap;
@@ -221,6 +225,19 @@ bool engine_delta_full(store_engine *engine);
 
 /* Start a new segment, if the tail has a group. Not under the commit lock. */
 toon_status commit_roll(store_engine *engine, toon_error *err);
+
+/* ---- snapshot.c ---- */
+/* The entries of a group have been published: drop what they have made invisible. apply_lock and commit_lock held. */
+void snapshot_prune(store_engine *engine, index_delta *active);
+/* What the open snapshots keep from being reused: memory of deltas, bytes of files. */
+typedef struct snapshot_cost {
+  uint64_t open, oldest_ms, memory, files;
+} snapshot_cost;
+toon_status snapshot_measure(store_engine *engine, snapshot_cost *cost, toon_error *err);
+/* Give up the oldest snapshots while they cost too much. Now and then; background thread. */
+void snapshot_limit(store_engine *engine);
+/* Let go of what snapshots that were given up have held. False while somebody may still be reading. Background thread, close. */
+bool snapshot_release(store_engine *engine);
 
 /* ---- compact.c ---- */
 /* One request for a full compaction. progress may be NULL; false from it ends the work. */

@@ -13,6 +13,9 @@
 
 typedef struct store_guard {
   _Atomic uint32_t phase;
+  _Atomic uint64_t passed; /* grace periods that have ended */
+  _Atomic bool polling;    /* somebody has `step` */
+  uint32_t step;           /* of the grace period under way */
   struct {
     _Alignas(128) _Atomic uint64_t readers[2];
   } stripes[GUARD_STRIPES];
@@ -33,8 +36,9 @@ static inline uint32_t guard_enter(store_guard *guard) {
 static inline void guard_leave(store_guard *guard, uint32_t token) {
   atomic_fetch_sub_explicit(&guard->stripes[token >> 1].readers[token & 1], 1, memory_order_release);
 }
-/* A grace period in steps, for one thread at a time: start with *step 0 and call until it returns true; then every guard that
- * was entered before the first call has been left. Never waits. */
-bool guard_poll(store_guard *guard, uint32_t *step);
+/* A ticket, and whether every guard that was entered before the ticket was taken has been left. Any thread, never waits; ask
+ * again after a false. */
+uint64_t guard_ticket(store_guard *guard);
+bool guard_passed(store_guard *guard, uint64_t ticket);
 
 #endif

@@ -6,9 +6,10 @@
 
 struct toon_cursor {
   toon_db *db;
-  toon_snapshot *own; /* NULL when opened on somebody's snapshot */
-  const toon_snapshot *snapshot;
-  index_cursor *index; /* NULL: the range is empty */
+  const toon_snapshot *snapshot; /* a reference */
+  const store_view *view;        /* while `using` */
+  bool using;                    /* the snapshot, since the last pause */
+  index_cursor *index;           /* NULL: the range is empty */
   uint64_t left;
 };
 
@@ -46,15 +47,26 @@ static const store_view *now(store_engine *engine, uint64_t *sequence) {
   }
 }
 
-/* The visible entry of a key; inside a guard if there is no snapshot. */
-static toon_status find(store_engine *engine, const toon_snapshot *snapshot, const store_view *view, uint64_t sequence,
-                        toon_key key, index_entry *entry, bool *found, toon_error *err) {
-  if (key.len > TOON_KEY_MAX || key.space >= TOON_SPACES) {
-    *found = false; /* no such key can be stored */
-    return TOON_OK;
+/* The visible entry of a key, by a snapshot or as it is now, and the view to read its row from. Inside a guard. */
+static toon_status find(store_engine *engine, const toon_snapshot *snapshot, toon_key key, const store_view **view,
+                        index_entry *entry, bool *found, toon_error *err) {
+  *found = false;
+  if (snapshot && !(*view = atomic_load_explicit(&snapshot->view, memory_order_seq_cst))) return snapshot_gone(err);
+  if (key.len > TOON_KEY_MAX || key.space >= TOON_SPACES) return TOON_OK; /* no such key can be stored */
+  uint64_t hash = index_key_hash(engine->store_id, key);
+  if (snapshot) {
+    TOON_TRY(view_get(*view, 0, key, hash, snapshot->horizon, entry, found, err));
+    /* Given up meanwhile: what it should see may have been dropped from under us. */
+    if (!atomic_load_explicit(&snapshot->view, memory_order_acquire)) return snapshot_gone(err);
+  } else {
+    bool cut;
+    do { /* again only if there is something newer to be seen */
+      uint64_t sequence;
+      cut = false;
+      *view = now(engine, &sequence);
+      TOON_TRY(view_get_at(*view, 0, key, hash, view_horizon(*view, sequence), entry, found, &cut, err));
+    } while (cut);
   }
-  TOON_TRY(
-      view_get(view, 0, key, index_key_hash(engine->store_id, key), view_horizon(view, sequence), entry, found, err));
   if (*found && (entry->kind == INDEX_DELETE ||
                  (entry->expires && lapsed(entry, snapshot ? snapshot->now : engine_now_ms(engine)))))
     *found = false;
@@ -65,17 +77,9 @@ toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, t
                      toon_error *err) {
   store_engine *engine = db->engine;
   index_entry entry;
-  if (snapshot) {
-    TOON_TRY(find(engine, snapshot, snapshot->view, snapshot->sequence, key, &entry, found, err));
-    if (!*found) return TOON_OK;
-    TOON_TRY(read_row(engine, snapshot->view, &entry, row, err));
-    row->pin[0] = row->pin[1] = 0;
-    return TOON_OK;
-  }
-  uint64_t sequence;
+  const store_view *view;
   uint32_t token = guard_enter(&engine->guard);
-  const store_view *view = now(engine, &sequence);
-  toon_status status = find(engine, NULL, view, sequence, key, &entry, found, err);
+  toon_status status = find(engine, snapshot, key, &view, &entry, found, err);
   if (status == TOON_OK && *found) status = read_row(engine, view, &entry, row, err);
   if (status != TOON_OK || !*found) {
     guard_leave(&engine->guard, token);
@@ -94,11 +98,9 @@ void toon_row_release(toon_db *db, toon_row *row) {
 toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err) {
   store_engine *engine = db->engine;
   index_entry entry;
-  if (snapshot) return find(engine, snapshot, snapshot->view, snapshot->sequence, key, &entry, found, err);
-  uint64_t sequence;
+  const store_view *view;
   uint32_t token = guard_enter(&engine->guard);
-  const store_view *view = now(engine, &sequence);
-  toon_status status = find(engine, NULL, view, sequence, key, &entry, found, err);
+  toon_status status = find(engine, snapshot, key, &view, &entry, found, err);
   guard_leave(&engine->guard, token);
   return status;
 }
@@ -117,29 +119,13 @@ toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err
   return tally_size(db->engine, space, out, err);
 }
 
-toon_status toon_snapshot_open(toon_db *db, toon_snapshot **out, toon_error *err) {
-  store_engine *engine = db->engine;
-  toon_snapshot *snapshot = toon_calloc(1, sizeof *snapshot);
-  if (!snapshot) return toon_fail(err, TOON_ENOMEM, NULL);
-  snapshot->db = db;
-  snapshot->now = engine_now_ms(engine);
-  /* View and sequence together: nothing is published or replaced meanwhile. */
-  os_mutex_lock(&engine->apply_lock);
-  snapshot->view = atomic_load(&engine->view);
-  view_ref(snapshot->view);
-  snapshot->sequence = atomic_load(&engine->published);
-  os_mutex_unlock(&engine->apply_lock);
-  *out = snapshot;
+static toon_status cursor_use(toon_cursor *cursor, toon_error *err) {
+  if (cursor->using) return TOON_OK;
+  TOON_TRY(snapshot_use(cursor->snapshot, err));
+  cursor->view = atomic_load(&cursor->snapshot->view);
+  cursor->using = true;
   return TOON_OK;
 }
-
-void toon_snapshot_close(toon_snapshot *snapshot) {
-  if (!snapshot) return;
-  view_unref(snapshot->view);
-  toon_free(snapshot);
-}
-
-uint64_t toon_snapshot_sequence(const toon_snapshot *snapshot) { return snapshot->sequence; }
 
 toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const toon_range *range, toon_cursor **out,
                              toon_error *err) {
@@ -151,16 +137,24 @@ toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const t
   if (!cursor) return toon_fail(err, TOON_ENOMEM, NULL);
   cursor->db = db;
   cursor->left = range->limit ? range->limit : UINT64_MAX;
-  if (!snapshot) {
-    TOON_GOTO(toon_snapshot_open(db, &cursor->own, err));
-    snapshot = cursor->own;
+  if (snapshot) {
+    cursor->snapshot = snapshot;
+    snapshot_ref(snapshot);
+  } else {
+    toon_snapshot *own;
+    TOON_GOTO(toon_snapshot_open(db, &own, err));
+    cursor->snapshot = own;
   }
-  cursor->snapshot = snapshot;
   TOON_GOTO(range_bounds(range, &successor, &bounds, &empty, err));
-  const store_view *view = snapshot->view;
-  if (!empty)
-    TOON_GOTO(index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count,
-                                view_horizon(view, snapshot->sequence), &bounds, &cursor->index, err));
+  TOON_GOTO(cursor_use(cursor, err));
+  if (!empty) {
+    const store_view *view = cursor->view;
+    uint32_t token = guard_enter(&db->engine->guard);
+    atomic_load_explicit(&cursor->snapshot->view, memory_order_seq_cst); /* orders what is read behind the entering */
+    status = index_cursor_open(view->deltas, view->deltas[1] ? 2 : 1, view->raw_runs, view->run_count,
+                               cursor->snapshot->horizon, &bounds, &cursor->index, err);
+    guard_leave(&db->engine->guard, token);
+  }
 out:
   toon_buf_free(&successor);
   if (status != TOON_OK) {
@@ -171,6 +165,17 @@ out:
   return TOON_OK;
 }
 
+/* The next entry of the index. */
+static toon_status advance(toon_cursor *cursor, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+  if (!index_cursor_in_deltas(cursor->index)) return index_cursor_next(cursor->index, key, entry, end, err);
+  store_guard *guard = &cursor->db->engine->guard;
+  uint32_t token = guard_enter(guard);
+  atomic_load_explicit(&cursor->snapshot->view, memory_order_seq_cst);
+  toon_status status = index_cursor_next(cursor->index, key, entry, end, err);
+  guard_leave(guard, token);
+  return status;
+}
+
 toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
                              toon_error *err) {
   const toon_snapshot *snapshot = cursor->snapshot;
@@ -179,24 +184,31 @@ toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key,
   index_entry entry;
   *end = !cursor->index || !cursor->left;
   if (*end) return TOON_OK;
+  TOON_TRY(cursor_use(cursor, err));
   do {
-    toon_status status = index_cursor_next(cursor->index, key, &entry, end, err);
+    toon_status status = advance(cursor, key, &entry, end, err);
     if (status != TOON_OK) {
-      view_note_damage(snapshot->view, err);
+      view_note_damage(cursor->view, err);
       return status;
     }
   } while (!*end && (entry.kind == INDEX_DELETE || lapsed(&entry, snapshot->now)));
   if (*end) return TOON_OK;
   cursor->left--;
-  if (!keys_only) return read_row(cursor->db->engine, snapshot->view, &entry, row, err);
+  if (!keys_only) return read_row(cursor->db->engine, cursor->view, &entry, row, err);
   *row = (toon_row){.flags = entry.flags, .version = entry.sequence, .expires_at = entry.expires};
   return TOON_OK;
+}
+
+void toon_cursor_pause(toon_cursor *cursor) {
+  if (cursor->using) snapshot_unuse(cursor->snapshot);
+  cursor->using = false;
 }
 
 void toon_cursor_close(toon_cursor *cursor) {
   if (!cursor) return;
   index_cursor_close(cursor->index);
-  toon_snapshot_close(cursor->own);
+  toon_cursor_pause(cursor);
+  toon_snapshot_close((toon_snapshot *)cursor->snapshot);
   toon_free(cursor);
 }
 

@@ -77,8 +77,14 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
     TOON_TRY(add_string(out, r->rebuilt_because));
   else
     TOON_TRY(toon_buf_lit(out, "null"));
-  TOON_TRY(toon_buf_lit(out, "},\"failed\":"));
   toon_error err;
+  snapshot_cost held;
+  TOON_TRY(snapshot_measure(engine, &held, &err));
+  TOON_TRY(toon_buf_printf(
+      out, "},\"snapshots\":{\"open\":%llu,\"oldestMs\":%llu,\"memoryBytes\":%llu,\"fileBytes\":%llu,\"dropped\":%llu}",
+      (unsigned long long)held.open, (unsigned long long)held.oldest_ms, (unsigned long long)held.memory,
+      (unsigned long long)held.files, (unsigned long long)atomic_load(&engine->snapshots_dropped)));
+  TOON_TRY(toon_buf_lit(out, ",\"failed\":"));
   if (engine_check_poison(engine, &err) != TOON_OK)
     TOON_TRY(add_string(out, err.message));
   else

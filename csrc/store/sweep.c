@@ -104,7 +104,10 @@ static toon_status note_row(sweep_step *step, toon_key key, uint64_t hash, toon_
   found_rows *found = &step->found;
   index_entry entry;
   bool lapsed;
-  TOON_TRY(has_lapsed(step->view, key, hash, step->now, &entry, &lapsed, err));
+  uint32_t token = guard_enter(&step->engine->guard);
+  toon_status status = has_lapsed(step->view, key, hash, step->now, &entry, &lapsed, err);
+  guard_leave(&step->engine->guard, token);
+  if (status != TOON_OK) return status;
   if (!lapsed) return TOON_OK; /* written again, or deleted, since */
   size_t at = found->keys.len;
   if (toon_buf_append(&found->keys, key.ptr, key.len) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
@@ -120,11 +123,14 @@ static toon_status sweep_delta(sweep_step *step, const index_delta *delta, int64
   uint64_t left = index_delta_get_info(delta).nodes;
   const index_node *node = NULL;
   while (left-- && !step->ended && (node = index_delta_after(delta, node))) {
-    const index_entry *entry = &index_node_version(node, INDEX_NEWEST)->entry;
+    bool cut = false;
+    uint32_t token = guard_enter(&step->engine->guard);
+    index_entry entry = index_node_version(node, INDEX_NEWEST, &cut)->entry;
+    guard_leave(&step->engine->guard, token);
     if (left % SLICE_NODES == 0) make_way(step);
-    if (entry->kind != INDEX_PUT || !entry->expires) continue;
-    if (entry->expires > step->now)
-      *next = sooner(*next, entry->expires);
+    if (entry.kind != INDEX_PUT || !entry.expires) continue;
+    if (entry.expires > step->now)
+      *next = sooner(*next, entry.expires);
     else
       TOON_TRY(note_row(step, index_node_key(node), node->hash, err));
   }

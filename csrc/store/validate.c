@@ -24,8 +24,7 @@ toon_status validate_key(store_engine *engine, const store_view *view, const too
   TOON_TRY(view_get(view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
   if (found && entry.sequence <= snapshot->sequence) return TOON_OK;
   if (found && entry.kind == INDEX_PUT) return conflict(err);
-  TOON_TRY(
-      view_get(snapshot->view, 0, key, hash, view_horizon(snapshot->view, snapshot->sequence), &entry, &found, err));
+  TOON_TRY(view_get(atomic_load(&snapshot->view), 0, key, hash, snapshot->horizon, &entry, &found, err));
   return found && is_row(&entry, snapshot) ? conflict(err) : TOON_OK;
 }
 
@@ -59,7 +58,7 @@ toon_status validate_range(store_engine *engine, const store_view *view, const t
       goto out;
     }
   bounds.reverse = false;
-  TOON_GOTO(open_cursor(snapshot->view, view_horizon(snapshot->view, snapshot->sequence), &bounds, &then, err));
+  TOON_GOTO(open_cursor(atomic_load(&snapshot->view), snapshot->horizon, &bounds, &then, err));
   TOON_GOTO(open_cursor(view, INDEX_NEWEST, &bounds, &now, err));
   for (;;) { /* the same rows of the same age, and no others */
     TOON_GOTO(next_row(snapshot, then, &old_key, &old_entry, &old_end, err));

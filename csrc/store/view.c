@@ -74,11 +74,11 @@ void view_note_damage(const store_view *view, const toon_error *err) {
   }
 }
 
-toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
-                     index_entry *entry, bool *found, toon_error *err) {
+toon_status view_get_at(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
+                        index_entry *entry, bool *found, bool *cut, toon_error *err) {
   *found = true;
   for (; level < 2; level++)
-    if (view->deltas[level] && index_delta_get(view->deltas[level], key, hash, horizon, entry)) return TOON_OK;
+    if (view->deltas[level] && index_delta_get(view->deltas[level], key, hash, horizon, entry, cut)) return TOON_OK;
   *found = false;
   for (size_t i = 0; i < view->run_count && !*found; i++) {
     toon_status status = index_run_get(view->raw_runs[i], key, hash, entry, found, err);

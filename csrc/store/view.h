@@ -54,8 +54,15 @@ static inline index_horizon view_horizon(const store_view *view, uint64_t sequen
 }
 
 /* The newest entry of a key within the horizon, deletes included; from the given level down: 0 the active delta, 1 the
- * frozen one, 2 the runs. */
-toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
-                     index_entry *entry, bool *found, toon_error *err);
+ * frozen one, 2 the runs. *cut: see index_delta_get. */
+toon_status view_get_at(const store_view *view, unsigned level, toon_key key, uint64_t hash, index_horizon horizon,
+                        index_entry *entry, bool *found, bool *cut, toon_error *err);
+/* The same for a horizon that pruning asks about (an open snapshot's), or INDEX_NEWEST. Inside a guard, or with the commit
+ * lock held, if level 0 is looked at. */
+static inline toon_status view_get(const store_view *view, unsigned level, toon_key key, uint64_t hash,
+                                   index_horizon horizon, index_entry *entry, bool *found, toon_error *err) {
+  bool cut = false;
+  return view_get_at(view, level, key, hash, horizon, entry, found, &cut, err);
+}
 
 #endif

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 static toon_error err;
+static _Thread_local bool cut; /* nothing is pruned here */
 enum { KEYS = 400 };
 #define AT(sequence_) ((index_horizon){sequence_, UINT32_MAX})
 
@@ -30,15 +31,15 @@ TEST(a_delta_shows_each_sequence_its_own_version) {
   toon_key key = name_key(bytes, 3);
   uint64_t hash = index_key_hash(1, key);
   index_entry e;
-  CHECK(!index_delta_get(delta, key, hash, INDEX_NEWEST, &e));
+  CHECK(!index_delta_get(delta, key, hash, INDEX_NEWEST, &e, &cut));
   for (uint64_t s = 10; s <= 30; s += 10) insert(delta, key, (index_entry){.sequence = s, .kind = s != 20, .length = 5});
-  CHECK(!index_delta_get(delta, key, hash, AT(9), &e));
-  CHECK(index_delta_get(delta, key, hash, AT(10), &e) && e.sequence == 10);
-  CHECK(index_delta_get(delta, key, hash, AT(29), &e) && e.sequence == 20 && e.kind == INDEX_DELETE);
-  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e) && e.sequence == 30);
+  CHECK(!index_delta_get(delta, key, hash, AT(9), &e, &cut));
+  CHECK(index_delta_get(delta, key, hash, AT(10), &e, &cut) && e.sequence == 10);
+  CHECK(index_delta_get(delta, key, hash, AT(29), &e, &cut) && e.sequence == 20 && e.kind == INDEX_DELETE);
+  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e, &cut) && e.sequence == 30);
   insert(delta, key, (index_entry){.sequence = 30, .segment = 4, .kind = INDEX_PUT}); /* moved by a compaction */
-  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e) && e.segment == 4);
-  CHECK(index_delta_get(delta, key, hash, (index_horizon){30, 3}, &e) && e.segment == 0 && e.sequence == 30);
+  CHECK(index_delta_get(delta, key, hash, INDEX_NEWEST, &e, &cut) && e.segment == 4);
+  CHECK(index_delta_get(delta, key, hash, (index_horizon){30, 3}, &e, &cut) && e.segment == 0 && e.sequence == 30);
   index_delta_info info = index_delta_get_info(delta);
   CHECK(info.nodes == 1 && info.puts[key.space] == 1);
   index_delta_unref(delta);
@@ -157,7 +158,7 @@ TEST(a_delta_without_memory_stays_as_it_was) {
     allow_all_allocations();
     for (int i = 0; i < inserted; i++) {
       toon_key key = name_key(bytes, i);
-      CHECK(index_delta_get(delta, key, index_key_hash(1, key), AT(1), &e));
+      CHECK(index_delta_get(delta, key, index_key_hash(1, key), AT(1), &e, &cut));
     }
     CHECK(inserted < KEYS);
     insert(delta, name_key(bytes, 1), (index_entry){.sequence = 2, .kind = INDEX_PUT});
@@ -180,7 +181,7 @@ static void *race_reader(void *arg) {
     int i = (int)(lcg(&rng) % KEYS);
     toon_key key = name_key(bytes, i);
     index_entry e = {0};
-    bool found = index_delta_get(r->delta, key, index_key_hash(1, key), AT(sequence), &e);
+    bool found = index_delta_get(r->delta, key, index_key_hash(1, key), AT(sequence), &e, &cut);
     if (found && (e.sequence > sequence || e.length != e.sequence)) r->bad++;
     if (rng % 512 == 0) {
       index_piece *pieces[INDEX_PIECES_MAX];
