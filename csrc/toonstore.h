@@ -8,6 +8,8 @@
  * - A toon_db may be used from any number of threads at once, except that toon_close must be the last call. A batch, a
  *   cursor and a row belong to one thread at a time.
  * - Nothing here calls abort or prints. Damage in files is TOON_ECORRUPT with path and offset.
+ * - The first toon_open installs a handler for SIGBUS, which makes faults of mapped files such errors and passes all others on to
+ *   the handler that was there. One that is installed later must do the same.
  *
  * A store is a directory. Several toon_db handles in one process on one directory share one engine; their durability and
  * limits must agree (TOON_EINVAL). Another process gets TOON_ELOCKED unless it opens read-only. */

@@ -155,7 +155,7 @@ static toon_status stop_at_last(index_run_cursor *cursor, uint32_t blocks, toon_
   return stop_at(cursor, cursor->head.count - 1, err);
 }
 
-toon_status index_run_seek(index_run_cursor *cursor, const toon_key *key, bool inclusive, bool back, toon_error *err) {
+static toon_status seek(index_run_cursor *cursor, const toon_key *key, bool inclusive, bool back, toon_error *err) {
   uint32_t blocks = cursor->run->blocks;
   if (!key) return back ? stop_at_last(cursor, blocks, err) : stop_at_first(cursor, 0, err);
   toon_key wanted = *key;
@@ -169,18 +169,31 @@ toon_status index_run_seek(index_run_cursor *cursor, const toon_key *key, bool i
   return below < cursor->head.count ? stop_at(cursor, below, err) : stop_at_first(cursor, upto, err);
 }
 
+/* What a move has found, unless the file was cut off under it. */
+static toon_status moved(index_run_cursor *cursor, toon_status status, toon_error *err) {
+  if (!os_map_damaged(cursor->run->map)) return status;
+  cursor->valid = false;
+  return run_note_cut(cursor->run, err);
+}
+
+toon_status index_run_seek(index_run_cursor *cursor, const toon_key *key, bool inclusive, bool back, toon_error *err) {
+  return moved(cursor, seek(cursor, key, inclusive, back, err), err);
+}
+
 toon_status index_run_seek_block(index_run_cursor *cursor, uint32_t block, toon_error *err) {
-  return stop_at_first(cursor, block, err);
+  return moved(cursor, stop_at_first(cursor, block, err), err);
 }
 
 toon_status index_run_next(index_run_cursor *cursor, toon_error *err) {
   if (!cursor->valid) return TOON_OK;
-  if (cursor->index + 1 < cursor->head.count) return stop_at(cursor, cursor->index + 1, err);
-  return stop_at_first(cursor, cursor->block + 1, err);
+  toon_status status = cursor->index + 1 < cursor->head.count ? stop_at(cursor, cursor->index + 1, err)
+                                                              : stop_at_first(cursor, cursor->block + 1, err);
+  return moved(cursor, status, err);
 }
 
 toon_status index_run_prev(index_run_cursor *cursor, toon_error *err) {
   if (!cursor->valid) return TOON_OK;
-  if (cursor->index > 0) return stop_at(cursor, cursor->index - 1, err);
-  return stop_at_last(cursor, cursor->block, err);
+  toon_status status =
+      cursor->index > 0 ? stop_at(cursor, cursor->index - 1, err) : stop_at_last(cursor, cursor->block, err);
+  return moved(cursor, status, err);
 }

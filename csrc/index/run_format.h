@@ -19,6 +19,7 @@
 #include "base/crc32c.h"
 #include "base/hash.h"
 #include "index/run.h"
+#include "os/fault.h"
 
 #include <stdatomic.h>
 
@@ -146,6 +147,8 @@ static inline toon_status run_corrupt(const index_run *run, uint32_t page, uint3
   run_note_corrupt(run, page, offset, what, err);
   return TOON_ECORRUPT;
 }
+/* The mapping is damaged (os_map_damaged): TOON_ECORRUPT. */
+toon_status run_note_cut(const index_run *run, toon_error *err);
 /* Compare a key with a stored key. */
 int run_key_cmp(toon_key key, const uint8_t *stored, size_t len);
 

@@ -251,8 +251,12 @@ static toon_status read_slot(index_run *run, uint32_t hash_page, uint64_t slot, 
   return TOON_OK;
 }
 
-toon_status index_run_get(index_run *run, toon_key key, uint64_t hash, index_entry *entry, bool *found,
-                          toon_error *err) {
+toon_status run_note_cut(const index_run *run, toon_error *err) {
+  return run_corrupt(run, 0, 0, "its file was cut short, or cannot be read, while it was in use", err);
+}
+
+static toon_status find_entry(index_run *run, toon_key key, uint64_t hash, index_entry *entry, bool *found,
+                              toon_error *err) {
   *found = false;
   if (!run->hash_homes) return TOON_OK;
   if (key.len == 0) key.ptr = (const uint8_t *)""; /* NULL is allowed, but not to count from */
@@ -276,6 +280,12 @@ toon_status index_run_get(index_run *run, toon_key key, uint64_t hash, index_ent
     }
   }
   return TOON_OK;
+}
+
+toon_status index_run_get(index_run *run, toon_key key, uint64_t hash, index_entry *entry, bool *found,
+                          toon_error *err) {
+  toon_status status = find_entry(run, key, hash, entry, found, err);
+  return os_map_damaged(run->map) ? run_note_cut(run, err) : status;
 }
 
 static inline const uint8_t *first_slots(const index_run *run, uint64_t hash) {

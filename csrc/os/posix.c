@@ -1,6 +1,7 @@
 /* The vfs over POSIX: Linux and macOS. */
 #include "os/os.h"
 #include "base/alloc.h"
+#include "os/fault.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -145,12 +146,18 @@ static int posix_map(os_vfs *vfs, os_file *file, size_t len, const uint8_t **out
   (void)vfs;
   void *ptr = mmap(NULL, len, PROT_READ, MAP_SHARED, file->fd, 0);
   if (ptr == MAP_FAILED) return errno;
+  int error = os_fault_add(ptr, len);
+  if (error) {
+    munmap(ptr, len);
+    return error;
+  }
   *out = ptr;
   return 0;
 }
 
 static void posix_unmap(os_vfs *vfs, const uint8_t *ptr, size_t len) {
   (void)vfs;
+  os_fault_remove(ptr);
   munmap((void *)(uintptr_t)ptr, len);
 }
 

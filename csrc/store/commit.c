@@ -180,15 +180,21 @@ static toon_status add_expire(store_engine *engine, const group_state *g, const 
   } else {
     log_segment *segment = view_segment(g->view, entry.segment);
     from = segment ? segment->map + old : NULL;
-    if (!from || toon_crc32c(0, from, entry.length) != entry.crc)
-      return toon_fail_at(err, TOON_ECORRUPT, segment ? segment->path : engine->directory, (int64_t)old,
-                          "the row's checksum is wrong; it cannot be written again");
+    if (!from)
+      return toon_fail_at(err, TOON_ECORRUPT, engine->directory, (int64_t)old,
+                          "the index names a segment that is not there");
   }
-  /* The line of the old expiry, if any, stays behind. The group may move while it grows, so the text is set aside. */
-  size_t skip = entry.expires ? (size_t)((const uint8_t *)memchr(from, '\n', entry.length) + 1 - from) : 0;
-  if (toon_buf_append(&text, from + skip, entry.length - skip) != TOON_OK ||
-      (expires_at && log_put_expires(group, expires_at) != TOON_OK) ||
-      toon_buf_add(group, toon_buf_slice(&text)) != TOON_OK) {
+  /* The group may move while it grows, and the file be cut off under us: the text is set aside, and then checked. */
+  if (toon_buf_append(&text, from, entry.length) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+  if (!state->pending && toon_crc32c(0, text.ptr, entry.length) != entry.crc) {
+    toon_buf_free(&text);
+    return toon_fail_at(err, TOON_ECORRUPT, view_segment(g->view, entry.segment)->path, (int64_t)old,
+                        "the row's checksum is wrong; it cannot be written again");
+  }
+  /* The line of the old expiry, if any, stays behind. */
+  size_t skip = entry.expires ? (size_t)((const uint8_t *)memchr(text.ptr, '\n', entry.length) + 1 - text.ptr) : 0;
+  if ((expires_at && log_put_expires(group, expires_at) != TOON_OK) ||
+      toon_buf_append(group, text.ptr + skip, entry.length - skip) != TOON_OK) {
     toon_buf_free(&text);
     return toon_fail(err, TOON_ENOMEM, NULL);
   }

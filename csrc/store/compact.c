@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "log/rowtext.h"
+#include "os/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -102,14 +103,17 @@ static toon_status is_current(const store_view *view, const log_segment *segment
 static toon_status add_move(store_engine *engine, const log_segment *segment, const candidate *row,
                             const index_entry *entry, toon_error *err) {
   toon_buf *group = &engine->group;
-  const uint8_t *text = segment->map + row->position;
-  if (!row->is_delete && toon_crc32c(0, text, entry->length) != entry->crc) {
+  size_t start = group->len;
+  if (toon_buf_append(group, segment->map + row->position, row->length) != TOON_OK)
+    return toon_fail(err, TOON_ENOMEM, NULL);
+  /* The copy is what is checked: the file may be cut off under us. */
+  if (row->is_delete
+          ? os_map_damaged(segment->map)
+          : row->length != entry->length || toon_crc32c(0, group->ptr + start, entry->length) != entry->crc) {
     atomic_fetch_add_explicit(&engine->stats.damaged_rows, 1, memory_order_relaxed);
     return toon_fail_at(err, TOON_ECORRUPT, segment->path, row->position,
                         "a row is damaged; its segment is not compacted");
   }
-  size_t start = group->len;
-  if (toon_buf_append(group, text, row->length) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
   if (row->is_delete) { /* text only: the index has nothing to learn from it */
     engine->group_deletes += row->length;
     return TOON_OK;
@@ -247,6 +251,11 @@ static toon_status compact_segment(store_engine *engine, log_segment *segment, p
   uint64_t offset = segment->compacted_to ? segment->compacted_to : LOG_HEADER_SIZE;
   while (offset < length) {
     TOON_GOTO(collect(engine, segment, &offset, drop_deletes, &s, err));
+    if (os_map_damaged(segment->map)) { /* rows may have been overlooked */
+      status = toon_fail_at(err, TOON_ECORRUPT, segment->path, (int64_t)offset,
+                            "the segment was cut short, or cannot be read; it is not compacted");
+      goto out;
+    }
     for (size_t at = 0; at < s.count;) {
       TOON_GOTO(move_group(engine, segment, &s, &at, err));
       if (at == s.count) segment->compacted_to = offset;

@@ -56,7 +56,8 @@ static void registry_remove(store_engine *engine);
 
 /* Everything goes, the lock on the directory included, before the registry lets the next opener in. */
 static void engine_free(store_engine *engine) {
-  while (!snapshot_release(engine) || !engine_release_retired(engine)) os_sleep_ms(1); /* a row that is not released holds the close up */
+  while (!snapshot_release(engine) || !engine_release_retired(engine))
+    os_sleep_ms(1); /* a row that is not released holds the close up */
   view_unref(atomic_load(&engine->view));
   compact_unlink_removed(engine, true);
   if (engine->lock_file) engine->vfs->close(engine->vfs, engine->lock_file);

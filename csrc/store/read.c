@@ -3,6 +3,7 @@
 #include "store/batch.h"
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "os/fault.h"
 
 struct toon_cursor {
   toon_db *db;
@@ -28,7 +29,9 @@ static toon_status read_row(store_engine *engine, const store_view *view, const 
       toon_crc32c(0, text, entry->length) != entry->crc) {
     atomic_fetch_add_explicit(&engine->stats.damaged_rows, 1, memory_order_relaxed);
     return toon_fail_at(err, TOON_ECORRUPT, segment->path, entry->position,
-                        "a row's checksum is wrong: its bytes on disk have changed; restore a backup");
+                        os_map_damaged(segment->map)
+                            ? "the log file was cut short, or cannot be read, while it was in use; restore a backup"
+                            : "a row's checksum is wrong: its bytes on disk have changed; restore a backup");
   }
   *row = (toon_row){.field = {text + entry->field, entry->length - entry->field},
                     .flags = entry->flags,

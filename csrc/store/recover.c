@@ -8,6 +8,7 @@
  * synced. Nothing is changed on disk before that has been decided. */
 #include "store/recover.h"
 #include "base/alloc.h"
+#include "os/fault.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -393,6 +394,9 @@ static toon_status rewrite_segment(recovery *r, found_segment *f, uint64_t from,
   for (uint64_t at = from; at < end;) {
     size_t n = end - at < COPY_STEP ? (size_t)(end - at) : COPY_STEP;
     memcpy(bytes, f->segment->map + at, n);
+    if (os_map_damaged(f->segment->map))
+      return toon_fail_at(err, TOON_ECORRUPT, f->segment->path, (int64_t)at,
+                          "the log file was cut short, or cannot be read");
     int e = vfs->pwrite(vfs, f->segment->file, bytes, n, at);
     if (e == ENOSPC || e == EDQUOT)
       break; /* a copy-on-write file system that is full: syncing is all that can be done */
