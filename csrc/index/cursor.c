@@ -26,8 +26,13 @@ struct index_cursor {
 
 /* Move a piece's source to the next node with a visible version, from index `at` on in the cursor's direction. */
 static void piece_settle(const index_cursor *cursor, source *s) {
-  for (; s->at < s->piece->count; cursor->reverse ? s->at-- : s->at++) { /* 0 - 1 wraps beyond count */
-    const index_node *node = s->piece->nodes[s->at];
+  const index_piece *piece = s->piece;
+  for (; s->at < piece->count; cursor->reverse ? s->at-- : s->at++) { /* 0 - 1 wraps beyond count */
+    const index_node *node = piece->nodes[s->at];
+    size_t ahead = cursor->reverse ? s->at - 12 : s->at + 12; /* nodes lie in memory as they came */
+    if (ahead < piece->count) __builtin_prefetch(piece->nodes[ahead]);
+    ahead = cursor->reverse ? s->at - 6 : s->at + 6;
+    if (ahead < piece->count) index_node_prefetch_version(piece->nodes[ahead]);
     bool cut = false; /* our horizon is one that pruning asks about, or the newest */
     const index_version *version = index_node_version(node, cursor->horizon, &cut);
     if (version) {

@@ -3,11 +3,13 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "index/delta_sort.h"
-#include "os/thread.h"
+
+#include <stddef.h>
 
 #define SHARDS 64
 #define FIRST_SLOTS 16
-#define CHUNK (256u << 10)
+#define CHUNK_BYTES ((256u << 10) - sizeof(index_chunk))
+#define POOL_CHUNKS 128 /* at most so many are kept: a delta's worth */
 
 typedef struct slot {
   _Atomic uint64_t hash;
@@ -28,11 +30,11 @@ typedef struct shard {
   size_t coming; /* counted by reserve */
 } shard;
 
-typedef struct chunk {
-  struct chunk *older;
-  size_t used, size;
-  uint8_t bytes[];
-} chunk;
+struct index_chunk {
+  index_chunk *next;
+  size_t used;
+  _Alignas(8) uint8_t bytes[];
+};
 
 /* Versions that have been dropped. */
 typedef struct dropped {
@@ -42,8 +44,11 @@ typedef struct dropped {
 
 struct index_delta {
   _Atomic uint32_t refs;
+  index_pool *pool;
   shard shards[SHARDS];
-  chunk *chunks;          /* newest first; the reserved room is in the first */
+  index_chunk *chunks; /* in use, newest first: that one is being filled */
+  index_chunk *ready;  /* reserved, empty */
+  size_t ready_count;
   dropped fresh, resting; /* those at rest wait until the readers of `ticket` have gone */
   uint64_t ticket;
   size_t asked;        /* how many were fresh when somebody looked for the last time */
@@ -59,18 +64,79 @@ struct index_delta {
 static size_t shard_of(uint64_t hash) { return (size_t)(hash >> 58); }
 static size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
 
+void index_pool_init(index_pool *pool) {
+  os_mutex_init(&pool->lock);
+  pool->chunks = NULL;
+  pool->count = 0;
+}
+
+void index_pool_trim(index_pool *pool) {
+  os_mutex_lock(&pool->lock);
+  index_chunk *c = pool->chunks, *next;
+  pool->chunks = NULL;
+  pool->count = 0;
+  os_mutex_unlock(&pool->lock);
+  for (; c; c = next) {
+    next = c->next;
+    toon_free(c);
+  }
+}
+
+void index_pool_destroy(index_pool *pool) {
+  index_pool_trim(pool);
+  os_mutex_destroy(&pool->lock);
+}
+
+static index_chunk *pool_take(index_pool *pool) {
+  index_chunk *c = NULL;
+  if (pool) {
+    os_mutex_lock(&pool->lock);
+    c = pool->chunks;
+    if (c) {
+      pool->chunks = c->next;
+      pool->count--;
+    }
+    os_mutex_unlock(&pool->lock);
+  }
+  if (!c) c = toon_malloc(sizeof *c + CHUNK_BYTES);
+  if (c) c->used = 0;
+  return c;
+}
+
+static void pool_give(index_pool *pool, index_chunk *c) {
+  index_chunk *next;
+  for (; c; c = next) {
+    next = c->next;
+    bool kept = false;
+    if (pool) {
+      os_mutex_lock(&pool->lock);
+      kept = pool->count < POOL_CHUNKS;
+      if (kept) {
+        c->next = pool->chunks;
+        pool->chunks = c;
+        pool->count++;
+      }
+      os_mutex_unlock(&pool->lock);
+    }
+    if (!kept) toon_free(c);
+  }
+}
+
+/* Zeroed by writing: fresh memory that is only read maps a page of zeros first, and is faulted in twice. */
 static table *table_new(index_delta *delta, size_t slots, table *older) {
-  table *t = toon_calloc(1, sizeof *t + slots * sizeof t->slots[0]);
+  table *t = toon_malloc(sizeof *t + slots * sizeof t->slots[0]);
   if (!t) return NULL;
+  memset(t->slots, 0, slots * sizeof t->slots[0]);
   t->mask = slots - 1;
   t->older = older;
   atomic_fetch_add_explicit(&delta->bytes, sizeof *t + slots * sizeof t->slots[0], memory_order_relaxed);
   return t;
 }
 
-index_delta *index_delta_new(void) {
+index_delta *index_delta_new(index_pool *pool) {
   index_delta *delta = toon_calloc(1, sizeof *delta);
   if (!delta) return NULL;
+  delta->pool = pool;
   atomic_init(&delta->refs, 1);
   index_delta_order_init(&delta->order);
   return delta;
@@ -85,10 +151,8 @@ void index_delta_unref(index_delta *delta) {
       older = t->older;
       toon_free(t);
     }
-  for (chunk *c = delta->chunks, *older; c; c = older) {
-    older = c->older;
-    toon_free(c);
-  }
+  pool_give(delta->pool, delta->chunks);
+  pool_give(delta->pool, delta->ready);
   toon_free(delta->fresh.list);
   toon_free(delta->resting.list);
   index_delta_order_free(&delta->order);
@@ -112,44 +176,59 @@ static toon_status shard_grow(index_delta *delta, shard *s) {
   if (!t) return TOON_ENOMEM;
   for (size_t i = 0; old && i <= old->mask; i++) {
     index_node *node = atomic_load_explicit(&old->slots[i].node, memory_order_relaxed);
-    if (node) table_put(t, node->hash, node);
+    if (node) table_put(t, atomic_load_explicit(&old->slots[i].hash, memory_order_relaxed), node);
   }
   atomic_store_explicit(&s->table, t, memory_order_release);
   return TOON_OK;
 }
 
-static size_t insert_size(const index_insert *insert) {
-  return round8(sizeof(index_node) + insert->key.len) + sizeof(index_version);
+static size_t node_size(uint32_t key_len) { return round8(offsetof(index_node, key) + key_len); }
+
+/* What inserting these takes at most, in chunks beyond the one being filled: what does not fit goes into the next. If less is
+ * taken (a key that is here already needs no node), no place is reached that would not have been reached so. */
+static size_t chunks_needed(const index_delta *delta, const index_insert *inserts, size_t count) {
+  size_t chunks = 0, room = delta->chunks ? CHUNK_BYTES - delta->chunks->used : 0;
+  for (size_t i = 0; i < count; i++) {
+    size_t sizes[2] = {sizeof(index_version), node_size(inserts[i].key.len)};
+    for (int j = 0; j < 2; j++) {
+      if (sizes[j] > room) {
+        chunks++;
+        room = CHUNK_BYTES;
+      }
+      room -= sizes[j];
+    }
+  }
+  return chunks;
 }
 
 toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts, size_t count) {
   toon_status status = TOON_OK;
-  size_t bytes = 0;
-  for (size_t i = 0; i < count; i++) {
-    delta->shards[shard_of(inserts[i].hash)].coming++;
-    bytes += insert_size(&inserts[i]);
-  }
+  for (size_t i = 0; i < count; i++) delta->shards[shard_of(inserts[i].hash)].coming++;
   for (size_t i = 0; i < SHARDS; i++) {
     shard *s = &delta->shards[i];
     if (s->coming && status == TOON_OK) status = shard_grow(delta, s);
     s->coming = 0;
   }
   if (status != TOON_OK) return status;
-  chunk *c = delta->chunks;
-  if (c && c->size - c->used >= bytes) return TOON_OK;
-  size_t size = bytes > CHUNK ? bytes : CHUNK;
-  c = toon_malloc(sizeof *c + size);
-  if (!c) return TOON_ENOMEM;
-  c->older = delta->chunks;
-  c->used = 0;
-  c->size = size;
-  delta->chunks = c;
-  atomic_fetch_add_explicit(&delta->bytes, sizeof *c + size, memory_order_relaxed);
+  for (size_t need = chunks_needed(delta, inserts, count); delta->ready_count < need; delta->ready_count++) {
+    index_chunk *c = pool_take(delta->pool);
+    if (!c) return TOON_ENOMEM;
+    c->next = delta->ready;
+    delta->ready = c;
+    atomic_fetch_add_explicit(&delta->bytes, sizeof *c + CHUNK_BYTES, memory_order_relaxed);
+  }
   return TOON_OK;
 }
 
 static void *take(index_delta *delta, size_t size) {
-  chunk *c = delta->chunks;
+  index_chunk *c = delta->chunks;
+  if (!c || CHUNK_BYTES - c->used < size) {
+    c = delta->ready;
+    delta->ready = c->next;
+    delta->ready_count--;
+    c->next = delta->chunks;
+    delta->chunks = c;
+  }
   void *ptr = c->bytes + c->used;
   c->used += size;
   return ptr;
@@ -184,7 +263,7 @@ static void insert_one(index_delta *delta, index_insert *insert) {
     atomic_store_explicit(&node->newest, version, memory_order_release);
     return;
   }
-  node = take(delta, round8(sizeof *node + insert->key.len));
+  node = take(delta, node_size(insert->key.len));
   atomic_init(&node->newest, version);
   atomic_init(&node->next, NULL);
   node->hash = insert->hash;
@@ -204,7 +283,8 @@ static void insert_one(index_delta *delta, index_insert *insert) {
 
 void index_delta_insert(index_delta *delta, index_insert *inserts, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    if (i + 8 < count) index_delta_prefetch(delta, inserts[i + 8].hash);
+    if (i + 16 < count) index_delta_prefetch(delta, inserts[i + 16].hash);
+    if (i + 8 < count) index_delta_prefetch_node(delta, inserts[i + 8].hash);
     insert_one(delta, &inserts[i]);
   }
 }
@@ -274,6 +354,13 @@ bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, inde
 void index_delta_prefetch(const index_delta *delta, uint64_t hash) {
   table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
   if (t) __builtin_prefetch(&t->slots[(size_t)hash & t->mask]);
+}
+
+void index_delta_prefetch_node(const index_delta *delta, uint64_t hash) {
+  table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
+  if (!t) return;
+  index_node *node = atomic_load_explicit(&t->slots[(size_t)hash & t->mask].node, memory_order_relaxed);
+  if (node) __builtin_prefetch(node);
 }
 
 index_delta_info index_delta_get_info(const index_delta *delta) {

@@ -17,6 +17,7 @@
 #define TOON_INDEX_DELTA_H
 
 #include "index/entry.h"
+#include "os/thread.h"
 #include <stdatomic.h>
 
 typedef struct index_delta index_delta;
@@ -38,8 +39,19 @@ struct index_node {
   uint8_t key[];
 };
 
-/* NULL without memory. One reference. */
-index_delta *index_delta_new(void);
+/* Memory that deltas leave to those that follow them: what has been used before costs no page faults. Any thread. */
+typedef struct index_chunk index_chunk;
+typedef struct index_pool {
+  os_mutex lock;
+  index_chunk *chunks;
+  size_t count;
+} index_pool;
+void index_pool_init(index_pool *pool);
+void index_pool_trim(index_pool *pool); /* give all of it back */
+void index_pool_destroy(index_pool *pool);
+
+/* NULL without memory. One reference. The pool (may be NULL: none) must outlive the delta. */
+index_delta *index_delta_new(index_pool *pool);
 void index_delta_ref(index_delta *delta);
 void index_delta_unref(index_delta *delta);
 
@@ -72,7 +84,9 @@ bool index_delta_may_recycle(const index_delta *delta);
 bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry,
                      bool *cut);
 const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash);
+/* Ask the memory for what a get of this hash will touch: its slot; then, a few keys later, the node that stands there. */
 void index_delta_prefetch(const index_delta *delta, uint64_t hash);
+void index_delta_prefetch_node(const index_delta *delta, uint64_t hash);
 static inline bool index_entry_within(const index_entry *entry, index_horizon horizon) {
   return entry->sequence <= horizon.sequence && entry->segment <= horizon.segment;
 }
@@ -85,6 +99,9 @@ static inline const index_version *index_node_version(const index_node *node, in
     v = (const index_version *)(older & ~INDEX_CUT);
   }
   return v;
+}
+static inline void index_node_prefetch_version(const index_node *node) {
+  __builtin_prefetch(atomic_load_explicit(&((index_node *)node)->newest, memory_order_relaxed));
 }
 static inline toon_key index_node_key(const index_node *node) {
   return (toon_key){node->key, node->key_len, node->space};

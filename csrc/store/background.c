@@ -4,7 +4,8 @@
 #define RETRY_MS 200 /* after a failed checkpoint or merge */
 #define LOOK_MS \
   60000 /* timed waits do not count suspended time, but expiry and the age of snapshots do: look at the clock again */
-#define HELD_MS 20 /* look again whether a reader has let go of a view or a segment */
+#define HELD_MS 20   /* look again whether a reader has let go of a view or a segment */
+#define IDLE_MS 1000 /* without a checkpoint: time to tidy up what is not urgent */
 
 bool background_stopping(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
@@ -83,12 +84,19 @@ void background_checkpoint_if_wanted(store_engine *engine) {
   if (wanted) checkpoint_now(engine);
 }
 
+toon_status background_between(store_engine *engine, toon_error *err) {
+  background_checkpoint_if_wanted(engine);
+  bool merged = true;
+  while (merged && !background_stopping(engine)) TOON_TRY(engine_merge(engine, false, &merged, err));
+  return TOON_OK;
+}
+
 /* Compact while it is worth it. True if something failed. */
-static bool compact_due(store_engine *engine) {
+static bool compact_due(store_engine *engine, bool idle) {
   toon_error err;
   bool done = true;
   while (done && !background_stopping(engine)) {
-    if (compact_if_due(engine, &done, &err) != TOON_OK) {
+    if (compact_if_due(engine, idle, &done, &err) != TOON_OK) {
       if (!background_stopping(engine)) note_failure(engine, &err);
       return true;
     }
@@ -133,20 +141,21 @@ toon_status background_compact(store_engine *engine, compact_request *request, t
   return request->status;
 }
 
-/* One checkpoint and the merges it makes due. True if something failed and should be tried again later. */
-static bool work(store_engine *engine) {
+/* One checkpoint and the merges it makes due; `idle`: the checkpoint only if there is something in it, and then what can
+ * wait for a quiet moment. True if something failed and should be tried again later. */
+static bool work(store_engine *engine, bool idle) {
   toon_error err;
-  toon_status status = checkpoint_now(engine);
+  toon_status status = idle && !compact_wants_checkpoint(engine) ? TOON_OK : checkpoint_now(engine);
   bool merged = status == TOON_OK;
   while (merged && !background_stopping(engine)) {
-    if (engine_merge(engine, &merged, &err) != TOON_OK) {
+    if (engine_merge(engine, idle, &merged, &err) != TOON_OK) {
       if (background_stopping(engine)) return false;
       note_failure(engine, &err);
       return true;
     }
     engine_release_retired(engine);
   }
-  if (status == TOON_OK && compact_due(engine)) return !background_stopping(engine);
+  if (status == TOON_OK && compact_due(engine, idle)) return !background_stopping(engine);
   return status != TOON_OK && atomic_load(&engine->poisoned) == TOON_OK;
 }
 
@@ -159,8 +168,8 @@ static void sweep(store_engine *engine) {
 
 static void *background_main(void *arg) {
   store_engine *engine = arg;
-  bool retry = false;
-  uint64_t retry_ns = 0; /* when to try again */
+  bool retry = false, tidy = true;
+  uint64_t retry_ns = 0, tidy_ns = engine_now_ns(engine) + IDLE_MS * 1000000ull; /* when to try again, to tidy up */
   os_mutex_lock(&engine->wake_lock);
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
@@ -171,6 +180,9 @@ static void *background_main(void *arg) {
     if (atomic_load(&engine->snapshots_open) && wait > LOOK_MS) wait = LOOK_MS; /* at their age */
     bool held = engine->retiring || engine->removed_count || engine->given_up;
     if (held && wait > HELD_MS) wait = HELD_MS;
+    uint64_t now = engine_now_ns(engine), idle_in = now < tidy_ns ? (tidy_ns - now) / 1000000 : 0;
+    bool idle = tidy && !retry && !idle_in;
+    if (tidy && !retry && wait > idle_in) wait = idle_in;
     if (!wanted && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
@@ -184,10 +196,13 @@ static void *background_main(void *arg) {
     engine_release_retired(engine);
     compact_unlink_removed(engine, false);
     serve_compaction(engine);
-    if (wanted) {
+    if (wanted || idle) {
       if (retry) os_sleep_ms(2); /* somebody waits for room while checkpoints fail: no busy loop */
-      retry = work(engine);
+      retry = work(engine, !wanted);
+      if (!wanted) index_pool_trim(&engine->pool);
+      tidy = wanted || retry;
       retry_ns = engine_now_ns(engine) + RETRY_MS * 1000000ull;
+      tidy_ns = engine_now_ns(engine) + IDLE_MS * 1000000ull;
     }
     sweep(engine);
     snapshot_limit(engine);

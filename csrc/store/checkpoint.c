@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 
 #define TIER_RUNS 4 /* this many runs of a size are merged */
+#define IDLE_RUNS 2 /* when there is nothing else to do */
 #define MAX_RUNS 12 /* beyond this, whatever their sizes */
 
 bool engine_delta_full(store_engine *engine) {
@@ -99,12 +100,13 @@ toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *
 }
 
 /* A run's source: a cursor, with deletes left out at the bottom, and what is due done on the way: syncs, and, while runs
- * are merged, checkpoints. */
+ * are merged, checkpoints and the merges of newer runs that they make due. Of the time at least a third is the source's
+ * own, so that a large merge comes to its end however much is written; writers wait in the end. */
 typedef struct run_source {
   store_engine *engine;
   index_cursor *cursor;
   bool drop_deletes, merging;
-  uint64_t since;
+  uint64_t since, resume_ns;
 } run_source;
 
 static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
@@ -112,7 +114,12 @@ static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, boo
   if (++source->since >= 4096) {
     source->since = 0;
     background_slice(source->engine);
-    if (source->merging) background_checkpoint_if_wanted(source->engine);
+    uint64_t start = source->merging ? engine_now_ns(source->engine) : 0;
+    if (source->merging && start >= source->resume_ns) {
+      TOON_TRY(background_between(source->engine, err));
+      uint64_t back = engine_now_ns(source->engine);
+      source->resume_ns = back + (back - start) / 2;
+    }
   }
   do TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
   while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
@@ -170,7 +177,7 @@ static log_segment **segment_list(const store_view *view, size_t *count) {
 /* Between two groups: the active delta becomes the frozen one, a new one takes its place. */
 static toon_status freeze(store_engine *engine, toon_error *err) {
   toon_status status = TOON_OK;
-  index_delta *fresh = index_delta_new();
+  index_delta *fresh = index_delta_new(&engine->pool);
   store_view *view = NULL;
   log_segment **segments = NULL;
   size_t count;
@@ -352,26 +359,30 @@ toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err)
 }
 
 /* How many of the newest runs should become one; 0: none. Runs come newest and smallest first; a run joins while it is at
- * most twice as large as all newer ones together, so each entry is rewritten about log(n) times. */
-static size_t merge_width(const store_view *view) {
+ * most twice as large as all newer ones together, so each entry is rewritten about log(n) times. Those of a merge under way
+ * (from `merging` on) are left alone. */
+static size_t merge_width(const store_view *view, const store_run *merging, bool idle) {
   uint64_t sum = 0;
-  size_t width = 0;
-  for (; width < view->run_count; width++) {
+  size_t width = 0, count = 0;
+  while (count < view->run_count && view->runs[count] != merging) count++;
+  for (; width < count; width++) {
     uint64_t size = index_run_get_info(view->raw_runs[width])->file_size;
-    if (width && size > 2 * sum && view->run_count <= MAX_RUNS) break;
+    if (width && size > 2 * sum && count <= MAX_RUNS) break;
     sum += size;
   }
-  return width >= TIER_RUNS ? width : 0;
+  return width >= (idle ? IDLE_RUNS : TIER_RUNS) ? width : 0;
 }
 
-toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
+toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_error *err) {
   toon_status status = TOON_OK;
   store_view *view = engine_view(engine), *now = NULL;
   store_run *run = NULL, **runs = NULL;
-  size_t width = merge_width(view), n = 0;
+  const store_run *outer = engine->merging; /* we are called on the way of a larger merge */
+  size_t width = merge_width(view, outer, idle), n = 0;
   bool named = false;
   *merged = false;
   if (!width) goto out;
+  engine->merging = view->runs[0];
   int64_t net[TOON_SPACES] = {0};
   for (size_t i = 0; i < width; i++)
     for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(view->raw_runs[i])->net_keys[j];
@@ -394,6 +405,7 @@ toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err) {
   atomic_fetch_add_explicit(&engine->stats.merges, 1, memory_order_relaxed);
   *merged = true;
 out:
+  engine->merging = outer;
   if (run) store_run_unref(run);
   if (now) view_unref(now);
   toon_free(runs);

@@ -19,6 +19,8 @@
 #define SLICE_BYTES (16u << 20) /* of a segment's text at a time: bounds memory, and within it rows come in key order */
 #define GROUP_BYTES (1u << 20)
 #define FLOOR_BYTES (4u << 20) /* dead bytes below which nothing is compacted by itself */
+#define DEAD_SHARE 0.3         /* of the log that may be dead */
+#define IDLE_SHARE 0.1         /* when there is nothing else to do */
 
 typedef struct candidate {
   toon_key key; /* ptr is an offset until all keys of the slice are collected */
@@ -293,7 +295,7 @@ static uint64_t dead_bytes(log_segment *s) {
 
 /* The segment to compact next, with a reference; NULL if it is not worth it. The oldest that is a quarter dead comes
  * first: there deletes end. */
-static log_segment *choose(store_engine *engine) {
+static log_segment *choose(store_engine *engine, bool idle) {
   store_view *view = engine_view(engine);
   uint64_t bytes = 0, dead = 0, deletes = 0,
            floor = engine->options.segment_size < FLOOR_BYTES ? engine->options.segment_size : FLOOR_BYTES;
@@ -317,7 +319,7 @@ static log_segment *choose(store_engine *engine) {
       best_share = share;
     }
   }
-  if (dead < floor || (double)dead < 0.3 * (double)bytes || best_share < 0.1) best = NULL;
+  if (dead < floor || (double)dead < (idle ? IDLE_SHARE : DEAD_SHARE) * (double)bytes || best_share < 0.1) best = NULL;
   /* Deletes only end where nothing older is left: when they have become many, segments go in order until they are gone. */
   bool ends = oldest == view->segments[0] && !engine->removed_count && !engine->removed_unsynced && !engine->ghosts;
   uint64_t live = bytes > dead + deletes ? bytes - dead - deletes : 0;
@@ -327,10 +329,12 @@ static log_segment *choose(store_engine *engine) {
   return best;
 }
 
-toon_status compact_if_due(store_engine *engine, bool *done, toon_error *err) {
+bool compact_wants_checkpoint(store_engine *engine) { return atomic_load(&engine->bytes_since_freeze) >= FLOOR_BYTES; }
+
+toon_status compact_if_due(store_engine *engine, bool idle, bool *done, toon_error *err) {
   toon_status status = TOON_OK;
   progress p = {0};
-  log_segment *segment = choose(engine);
+  log_segment *segment = choose(engine, idle);
   *done = false;
   if (!segment) return TOON_OK;
   if (is_tail(engine, segment)) status = commit_roll(engine, err);

@@ -85,6 +85,7 @@ typedef struct store_engine {
   /* reading */
   store_guard guard;
   _Atomic(store_view *) view;
+  index_pool pool;                /* of the deltas */
   _Atomic uint64_t published;     /* the newest visible sequence */
   _Atomic uint64_t published_row; /* the next row id, as of that sequence */
 
@@ -149,6 +150,7 @@ typedef struct store_engine {
   bool ghosts;           /* open could not unlink a replaced segment: deletes are kept while this engine lives */
   struct compact_request *compact_request; /* wake_lock: the one being asked for or worked on */
   uint64_t next_run_number;                /* background thread, recovery, close */
+  const store_run *merging;                /* the newest run of the merge under way (background thread) */
   store_sweep sweep;
   store_position frozen_at; /* end of the log that the frozen delta covers */
   bool has_frozen_at;
@@ -211,8 +213,9 @@ toon_status tally_size(store_engine *engine, uint8_t space, uint64_t *out, toon_
 /* Freeze, write the run, write the manifest. Only one thread at a time: the background thread, or recovery and close
  * while it does not run. `clean`: nothing will be written after it; the manifest says so. */
 toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err);
-/* Merge runs if there are enough of a size. *merged tells whether something was done. */
-toon_status engine_merge(store_engine *engine, bool *merged, toon_error *err);
+/* Merge runs if there are enough of a size; `idle`: there is nothing else to do, so fewer are enough. *merged tells whether
+ * something was done. */
+toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_error *err);
 /* The manifest as the current view and replay position have it. */
 toon_status engine_write_manifest(store_engine *engine, bool clean, toon_error *err);
 /* While recovery replays more than a delta should hold: turn the delta into a run that no manifest names yet. */
@@ -248,8 +251,11 @@ typedef struct compact_request {
   toon_status status;
   toon_error error;
 } compact_request;
-/* If dead bytes are worth it, compact one segment. *done tells whether something was done. Background thread. */
-toon_status compact_if_due(store_engine *engine, bool *done, toon_error *err);
+/* If dead bytes are worth it, compact one segment; `idle`: there is nothing else to do, so fewer are enough. *done tells
+ * whether something was done. Background thread. */
+toon_status compact_if_due(store_engine *engine, bool idle, bool *done, toon_error *err);
+/* Has so much been written since the last checkpoint that its dead bytes matter? */
+bool compact_wants_checkpoint(store_engine *engine);
 /* Compact everything that holds dead rows or deletes. Background thread. */
 toon_status compact_all(store_engine *engine, compact_request *request, toon_error *err);
 /* A manifest that does not name the removed segments is on disk. */
@@ -274,6 +280,8 @@ void background_want_checkpoint(store_engine *engine);
 toon_status background_compact(store_engine *engine, compact_request *request, toon_error *err);
 /* Do the checkpoint that is due, in the middle of a compaction. */
 void background_checkpoint_if_wanted(store_engine *engine);
+/* Do the checkpoint that is due in the middle of a merge, and merge the newer runs it makes too many. */
+toon_status background_between(store_engine *engine, toon_error *err);
 /* Called now and then from long work of the background thread: does what is due. */
 void background_slice(store_engine *engine);
 bool background_stopping(store_engine *engine);

@@ -44,6 +44,7 @@ static bool same_limits(const toon_options *a, const toon_options *b) {
 
 static void engine_init(store_engine *engine) {
   guard_init(&engine->guard);
+  index_pool_init(&engine->pool);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
                        &engine->apply_lock, &engine->error_lock,  &engine->wake_lock,     &engine->sync_lock};
   for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) os_mutex_init(locks[i]);
@@ -65,6 +66,7 @@ static void engine_free(store_engine *engine) {
   registry_remove(engine);
   os_cond_broadcast(&registry_cond);
   os_mutex_unlock(&registry_lock);
+  index_pool_destroy(&engine->pool);
   commit_pending_free(engine);
   toon_buf_free(&engine->group);
   toon_free(engine->inserts);

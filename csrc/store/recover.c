@@ -306,7 +306,7 @@ static toon_status make_view(recovery *r, toon_error *err) {
   store_engine *engine = r->engine;
   store_view *old = atomic_load(&engine->view), *view = NULL;
   log_segment **segments = toon_malloc((r->found_count + 1) * sizeof *segments);
-  index_delta *active = old ? old->deltas[0] : index_delta_new();
+  index_delta *active = old ? old->deltas[0] : index_delta_new(&engine->pool);
   size_t n = 0;
   if (segments && active) {
     for (size_t i = 0; i < r->found_count; i++)

@@ -3,25 +3,37 @@
  * delta's keys does not change while the delta lives, so the answer keeps. */
 #include "store/engine.h"
 
+#define WINDOW 32 /* nodes whose cache misses overlap */
+
 toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err) {
   toon_status status = TOON_OK;
   os_mutex_lock(&engine->tally_lock); /* freezing takes it too, so the levels keep their places */
   store_view *view = engine_view(engine);
   store_tally *tally = &engine->tallies[level];
   index_delta *delta = view->deltas[level];
-  const index_node *node;
-  while (delta && (node = index_delta_after(delta, tally->last))) {
-    index_entry entry;
-    bool found;
-    TOON_GOTO(view_get(view, level + 1, index_node_key(node), node->hash, INDEX_NEWEST, &entry, &found, err));
-    if (found && entry.kind == INDEX_PUT) {
-      tally->existed[node->space]++;
-      log_segment *segment = view_segment(view, entry.segment);
-      if (segment)
-        atomic_fetch_add_explicit(level ? &segment->dead_frozen : &segment->dead_active, entry.length,
-                                  memory_order_relaxed);
+  while (delta) {
+    const index_node *nodes[WINDOW], *node = tally->last;
+    size_t count = 0;
+    while (count < WINDOW && (node = index_delta_after(delta, node))) {
+      view_prefetch(view, level + 1, node->hash);
+      nodes[count++] = node;
     }
-    tally->last = node;
+    if (!count) break;
+    for (size_t i = 0; i < count; i++) view_prefetch_entry(view, level + 1, nodes[i]->hash);
+    for (size_t i = 0; i < count; i++) {
+      index_entry entry;
+      bool found;
+      node = nodes[i];
+      TOON_GOTO(view_get(view, level + 1, index_node_key(node), node->hash, INDEX_NEWEST, &entry, &found, err));
+      if (found && entry.kind == INDEX_PUT) {
+        tally->existed[node->space]++;
+        log_segment *segment = view_segment(view, entry.segment);
+        if (segment)
+          atomic_fetch_add_explicit(level ? &segment->dead_frozen : &segment->dead_active, entry.length,
+                                    memory_order_relaxed);
+      }
+      tally->last = node;
+    }
   }
 out:
   os_mutex_unlock(&engine->tally_lock);

@@ -26,7 +26,7 @@ static void insert(index_delta *delta, toon_key key, index_entry entry) {
 }
 
 TEST(a_delta_shows_each_sequence_its_own_version) {
-  index_delta *delta = index_delta_new();
+  index_delta *delta = index_delta_new(NULL);
   char bytes[40];
   toon_key key = name_key(bytes, 3);
   uint64_t hash = index_key_hash(1, key);
@@ -74,10 +74,11 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
       model[i].key = name_key(model[i].bytes, i);
     }
     for (int d = 3; d >= 0; d--) {
-      deltas[d] = index_delta_new();
+      deltas[d] = index_delta_new(NULL);
       for (int n = 0; n < (d == 2 && seed % 3 == 0 ? 0 : 250); n++) {
         int i = (int)(lcg(&rng) % KEYS);
-        index_entry entry = {.sequence = ++sequence, .length = 10, .field = 1, .kind = lcg(&rng) % 4 ? INDEX_PUT : INDEX_DELETE};
+        index_entry entry = {
+            .sequence = ++sequence, .length = 10, .field = 1, .kind = lcg(&rng) % 4 ? INDEX_PUT : INDEX_DELETE};
         insert(deltas[d], model[i].key, entry);
         model[i].entry = entry;
         model[i].there = true;
@@ -94,7 +95,8 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
         index_run_info info = {.number = (uint64_t)d, .store_id = 1};
         snprintf(path, sizeof path, "/run-%d", d);
         CHECK_EQ(index_cursor_open(&deltas[d], 1, NULL, 0, INDEX_NEWEST, &all, &cursor, &err), TOON_OK);
-        CHECK_EQ(index_run_write(os_memfs_vfs(fs), path, &(index_source){cursor, run_next}, &info, NULL, NULL, &err), TOON_OK);
+        CHECK_EQ(index_run_write(os_memfs_vfs(fs), path, &(index_source){cursor, run_next}, &info, NULL, NULL, &err),
+                 TOON_OK);
         index_cursor_close(cursor);
         CHECK_EQ(index_run_open(os_memfs_vfs(fs), path, (uint64_t)d, 1, 1 << 20, &runs[d - 2], &err), TOON_OK);
       }
@@ -113,7 +115,11 @@ TEST(a_cursor_merges_all_levels_in_both_directions) {
       }
     }
     for (int walk = 0; walk < 60; walk++) {
-      index_bounds b = {.reverse = walk % 2, .has_lower = walk % 3 > 0, .has_upper = walk % 5 > 1, .lower_open = walk % 7 > 3, .upper_open = walk % 4 > 1};
+      index_bounds b = {.reverse = walk % 2,
+                        .has_lower = walk % 3 > 0,
+                        .has_upper = walk % 5 > 1,
+                        .lower_open = walk % 7 > 3,
+                        .upper_open = walk % 4 > 1};
       size_t lo = lcg(&rng) % distinct, hi = lo + lcg(&rng) % (distinct - lo);
       b.lower = sorted[lo]->key;
       b.upper = sorted[hi]->key;
@@ -145,7 +151,7 @@ TEST(a_delta_without_memory_stays_as_it_was) {
   char bytes[40];
   index_entry e;
   for (int n = 0; n < 6; n++) {
-    index_delta *delta = index_delta_new();
+    index_delta *delta = index_delta_new(NULL);
     int inserted = 0;
     allow_allocations(n);
     for (int i = 0; i < KEYS; i++) {
@@ -198,18 +204,61 @@ static void *race_reader(void *arg) {
 }
 
 TEST(readers_of_a_delta_need_no_lock) {
-  race r = {.delta = index_delta_new()};
+  race r = {.delta = index_delta_new(NULL)};
   pthread_t threads[3];
   char bytes[40];
   uint64_t rng = 5;
   for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, race_reader, &r);
   for (uint64_t s = 1; s <= 20000; s++) {
-    insert(r.delta, name_key(bytes, (int)(lcg(&rng) % KEYS)), (index_entry){.sequence = s, .length = (uint32_t)s, .kind = INDEX_PUT});
+    insert(r.delta, name_key(bytes, (int)(lcg(&rng) % KEYS)),
+           (index_entry){.sequence = s, .length = (uint32_t)s, .kind = INDEX_PUT});
     r.published = s;
   }
   for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
   CHECK_EQ(r.bad, 0);
   index_delta_unref(r.delta);
+}
+
+/* Keys of all sizes, many of them twice in a group, fill chunks to the brim; the next delta uses them again. */
+TEST(a_delta_has_room_for_what_was_reserved_and_leaves_it_to_the_next) {
+  enum { GROUP = 500, GROUPS = 12 };
+  static uint8_t keys[GROUP][TOON_KEY_MAX];
+  index_insert inserts[GROUP];
+  index_pool pool;
+  uint64_t rng = 3, kept = 0;
+  index_pool_init(&pool);
+  for (int generation = 0; generation < 2; generation++) {
+    index_delta *delta = index_delta_new(&pool);
+    for (int g = 0; g < GROUPS; g++) {
+      for (int i = 0; i < GROUP; i++) {
+        uint32_t len = (uint32_t)(lcg(&rng) % 8 ? lcg(&rng) % 60 : lcg(&rng) % (TOON_KEY_MAX + 1));
+        bool again = i && lcg(&rng) % 2;
+        if (again) memcpy(keys[i], keys[i - 1], TOON_KEY_MAX);
+        for (uint32_t j = 0; !again && j < len; j++) keys[i][j] = (uint8_t)lcg(&rng);
+        toon_key key = toon_user_key(keys[i], again ? inserts[i - 1].key.len : len);
+        inserts[i] = (index_insert){.key = key,
+                                    .hash = index_key_hash(1, key),
+                                    .entry = {.sequence = (uint64_t)g + 1, .length = (uint32_t)i, .kind = INDEX_PUT}};
+      }
+      REQUIRE(index_delta_reserve(delta, inserts, GROUP) == TOON_OK);
+      if (g % 3 == 2) continue; /* its write failed: the room is for the next group */
+      index_delta_insert(delta, inserts, GROUP);
+      index_entry e;
+      for (int i = 0; i < GROUP; i++) {
+        bool last = i + 1 == GROUP || !toon_key_eq(inserts[i].key, inserts[i + 1].key);
+        if (last)
+          CHECK(index_delta_get(delta, inserts[i].key, inserts[i].hash, INDEX_NEWEST, &e, &cut) &&
+                (e.length == (uint32_t)i || inserts[i].key.len < 3));
+      }
+    }
+    uint64_t bytes = index_delta_get_info(delta).bytes;
+    index_delta_unref(delta);
+    if (generation == 0) kept = pool.count;
+    CHECK(kept > 2 && pool.count >= kept && bytes > kept * 200000);
+  }
+  index_pool_trim(&pool);
+  CHECK_EQ(pool.count, 0);
+  index_pool_destroy(&pool);
 }
 
 TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }

@@ -559,6 +559,38 @@ TEST(dead_rows_are_compacted_away_by_themselves) {
 
 /* ------------------------------------------------------------------ damage */
 
+/* "index":{"runs":N in the statistics. */
+static int runs_of(toon_db *db) {
+  toon_buf json = {0};
+  CHECK_EQ(toon_stats(db, &json, &err), TOON_OK);
+  const char *at = memmem(json.ptr, json.len, "\"runs\":", 7);
+  int runs = at ? atoi(at + 7) : -1;
+  toon_buf_free(&json);
+  return runs;
+}
+
+TEST(a_store_left_alone_merges_its_few_runs_and_keeps_its_rows) {
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  char key[16];
+  for (int i = 0; i < 300; i++) {
+    snprintf(key, sizeof key, "k%d", i % 200);
+    CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, i < 200 ? "1" : "2"), TOON_OK);
+    if (i % 100 == 99) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  }
+  CHECK_EQ(runs_of(db), 3);
+  for (int i = 0; i < 100 && runs_of(db) > 1; i++) { /* again: the last checkpoint's work may not have ended yet */
+    os_memfs_advance_ms(fs, 1100, 1100);
+    usleep(50000);
+  }
+  CHECK_EQ(runs_of(db), 1);
+  CHECK_EQ(size_of(db, TOON_SPACE_USER), 200);
+  CHECK(strcmp(get(db, "k0"), "2") == 0 && strcmp(get(db, "k150"), "1") == 0);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
 TEST(damage_is_healed_or_reported_never_returned) {
   enum { MAX = 12 };
   static const char *const files[] = {"/d/db.toon", "/d/metadata.toon", "/d/db.toon.idx-1"};
