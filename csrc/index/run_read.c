@@ -294,7 +294,10 @@ static inline const uint8_t *first_slots(const index_run *run, uint64_t hash) {
 }
 
 void index_run_prefetch(const index_run *run, uint64_t hash) {
-  if (run->hash_homes) __builtin_prefetch(first_slots(run, hash));
+  if (!run->hash_homes) return;
+  const uint8_t *slots = first_slots(run, hash);
+  __builtin_prefetch(slots);
+  __builtin_prefetch(slots + RUN_BUCKET_SLOTS * 8);
 }
 
 /* Only a hint: nothing needs to be sound here. */

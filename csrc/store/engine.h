@@ -25,6 +25,8 @@
 #include "toonstore.h"
 
 #define ENGINE_DELTA_BYTES (32u << 20) /* memory of a delta at which a checkpoint starts */
+#define ENGINE_REPLAY_BYTES \
+  (4 * ENGINE_DELTA_BYTES) /* and at which replay makes it a run: more than writers leave behind */
 
 /* How far a delta has been resolved against the levels below it: which of its keys exist there, and which of their bytes
  * it makes dead (counted in the segments). */

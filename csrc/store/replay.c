@@ -155,7 +155,7 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
       engine->recovery.groups++;
       engine->recovery.bytes += text.len;
       store_view *view = atomic_load(&engine->view);
-      if (!engine->options.read_only && index_delta_get_info(view->deltas[0]).bytes > 2 * ENGINE_DELTA_BYTES)
+      if (!engine->options.read_only && index_delta_get_info(view->deltas[0]).bytes > ENGINE_REPLAY_BYTES)
         TOON_TRY(engine_spill(engine, err));
     }
   }
