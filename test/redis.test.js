@@ -23,9 +23,10 @@ function generator (seed) {
 
 const STRINGS = ['s1', 's2', 's3', 's4']
 const HASHES = ['h1', 'h2', 'h3']
-const VALUES = ['', '0', '1', '-5', '10', '3.5', 'abc', 'a b', '9223372036854775806', '00', '1e3', 'x'.repeat(40), 'zażółć', Buffer.from([0, 255, 10, 13])]
+const VALUES = ['', 'base64:/w==', 'base64:aGk=', '0', '1', '-5', '10', '3.5', 'abc', 'a b', '9223372036854775806', '00', '1e3', 'x'.repeat(40), 'zażółć', Buffer.from([0, 255, 10, 13])]
 const INTEGERS = ['0', '1', '-1', '7', '-100', '9223372036854775807', '-9223372036854775808', 'x', '', '1.5', ' 1']
 const OFFSETS = ['0', '1', '-1', '3', '-3', '100', '-100', 'x']
+const FIELDS = ['f', 'g', 'h', 'field four', '', 'base64:AAAA', Buffer.from([255]), 'base64:/w==']
 const FLOATS = ['0.1', '-2.25', '3', '1e2', 'x', 'inf', 'nan', '', '5.0e3']
 const TIMES = { // long ones: nothing lapses while the test runs
   EXPIRE: ['100', '2000', '-1', '0', 'x', '9223372036854775807'],
@@ -76,10 +77,25 @@ const makers = {
       () => ['NOPE', any()], () => ['GET'], () => ['RENAME', any()]
     ])()
   },
+  hashes (r) {
+    const h = () => r.pick(HASHES)
+    const any = () => r.pick(r.chance(0.9) ? HASHES : STRINGS)
+    const f = () => r.pick(FIELDS)
+    const v = () => r.pick(VALUES)
+    return r.pick([
+      () => ['HSET', h(), f(), v()], () => ['HSET', h(), f(), v(), f(), v()], () => ['HSET', h(), f()], () => ['HMSET', h(), f(), v(), f(), v()],
+      () => ['HSETNX', h(), f(), v()], () => ['HGET', any(), f()], () => ['HMGET', any(), f(), f(), 'none'], () => ['HGETALL', any()], () => ['HDEL', any(), f(), f()],
+      () => ['HEXISTS', any(), f()], () => ['HLEN', any()], () => ['HKEYS', any()], () => ['HVALS', any()], () => ['HSTRLEN', any(), f()],
+      () => ['HINCRBY', h(), f(), r.pick(INTEGERS)], () => ['HINCRBYFLOAT', h(), f(), r.pick(FLOATS)], () => ['HRANDFIELD', any(), '0'],
+      () => ['HRANDFIELD', any(), '100', ...r.pick([[], ['WITHVALUES'], ['NO']])], () => ['HRANDFIELD', 'none', ...r.pick([[], ['3'], ['x'], ['-2']])],
+      () => ['HSCAN', any(), '0', ...r.pick([[], ['MATCH', '?'], ['COUNT', '5'], ['COUNT', 'x'], ['NO']])], () => ['HSCAN', h(), 'x'],
+      () => ['TYPE', any()], () => ['EXPIRE', h(), '5000'], () => ['TTL', h()], () => ['DEL', h()], () => ['INCR', h()]
+    ])()
+  },
   transactions (r) {
     return r.pick([
       () => ['MULTI'], () => ['EXEC'], () => ['EXEC'], () => ['DISCARD'], () => ['WATCH', r.pick(STRINGS), r.pick(HASHES)], () => ['UNWATCH'],
-      () => makers.strings(r), () => makers.keys(r), () => makers.strings(r)
+      () => makers.strings(r), () => makers.keys(r), () => makers.hashes(r)
     ])()
   }
 }
@@ -88,8 +104,9 @@ const makers = {
 function settled (command, reply) {
   const name = String(command[0])
   if (!Array.isArray(reply)) return reply
-  if (name === 'KEYS') return [...reply].sort()
-  if (name === 'SCAN') return [reply[0], [...reply[1]].sort()]
+  if (['KEYS', 'HKEYS', 'HVALS'].includes(name)) return [...reply].sort()
+  if (name === 'HGETALL' || name === 'HRANDFIELD') return [...reply].sort()
+  if (name === 'SCAN' || name === 'HSCAN') return [reply[0], [...reply[1]].sort()]
   if (name === 'EXEC') return reply.map(r => Array.isArray(r) ? [...r.map(x => Array.isArray(x) ? [...x].sort() : x)].sort() : r)
   return reply
 }
@@ -136,7 +153,7 @@ describe('the server beside redis-server', function () {
     }
   }
 
-  for (const [family, counts] of Object.entries({ strings: [8, 400], keys: [8, 400], transactions: [8, 400] })) {
+  for (const [family, counts] of Object.entries({ strings: [8, 400], keys: [8, 400], hashes: [8, 400], transactions: [8, 400] })) {
     it(`answers random commands of ${family} alike, pipelined`, async () => {
       for (let seed = 1; seed <= counts[0]; seed++) {
         const r = generator(seed)

@@ -64,6 +64,7 @@ void conn_close(resp_conn *conn) {
   resp_server *server = conn->server;
   conn->closing = true;
   conn_unstall(conn);
+  pubsub_leave(conn);
   *conn->link = conn->next;
   if (conn->next) conn->next->link = conn->link;
   server->conn_count--;
@@ -237,6 +238,11 @@ static toon_status answer(command_call *call, const command *container, bool *ra
     status = container ? unknown_subcommand(call, container, call->out) : unknown_command(call, call->out);
   } else if (!command_takes(c, call->count)) {
     status = resp_error(call->out, "ERR wrong number of arguments for '%s' command", c->name);
+  } else if (conn->version == 2 && pubsub_list_count(&conn->topics) && !(c->flags & COMMAND_PUBSUB)) {
+    status = resp_error(call->out,
+                        "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+                        "allowed in this context",
+                        c->name);
   } else if (allowed(conn, c, &status)) {
     conn->mute_next = false;
     conn->command = c;
@@ -517,7 +523,7 @@ void conns_check(resp_server *server) {
   resp_conn *next;
   for (resp_conn *conn = server->conns; conn; conn = next) {
     next = conn->next;
-    bool busy = conn->pending || conn->asking == ASK_WAITING || conn->monitor;
+    bool busy = conn->pending || conn->asking == ASK_WAITING || conn->monitor || pubsub_list_count(&conn->topics);
     if (conn->swelling && now - conn->swelling > SWELL_MS)
       close_overfull(conn);
     else if (silence && !busy && now - conn->active > silence)

@@ -4,6 +4,7 @@
 #define TOON_RESP_CONNECTION_H
 
 #include "resp/command.h"
+#include "resp/pubsub.h"
 #include "resp/server.h"
 
 #include <uv.h>
@@ -81,7 +82,8 @@ struct resp_server {
   unsigned collecting;
   resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */
   resp_conn *stalled;        /* those with a command that waits for the batch under way */
-  resp_scans *scans;         /* family_keyspace.c */
+  pubsub pubsub;
+  resp_scans *scans; /* family_keyspace.c */
   uint32_t conn_count, monitors;
   uint64_t last_id, started; /* `started`: ms of the loop's clock */
   uint16_t port;
@@ -129,7 +131,8 @@ struct resp_conn {
   bool exclusive;                  /* an EXEC waits for its commit: nothing may stand behind it */
   bool stalled;
   resp_conn *next_stalled;
-  resp_multi *multi; /* family_transactions.c */
+  pubsub_list topics; /* what it has subscribed to */
+  resp_multi *multi;  /* family_transactions.c */
 };
 
 /* ---- connection.c ---- */
@@ -209,6 +212,10 @@ void multi_refused(resp_conn *conn);
 bool multi_key(resp_conn *conn, size_t i, toon_key *key);
 /* The transaction is over, its keys of WATCH are forgotten. */
 void multi_free(resp_conn *conn);
+/* The same behind an EXEC; if it is committed, what it has published is given out. */
+void multi_done(resp_conn *conn, bool committed);
+/* Note a message of the EXEC that is run. */
+toon_status multi_publish(resp_conn *conn, toon_slice channel, toon_slice message);
 
 /* ---- server.c ---- */
 

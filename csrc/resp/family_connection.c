@@ -11,6 +11,12 @@ static toon_status ok(const command_call *call) { return resp_status(conn_out(ca
 toon_status command_ping(command_call *call) {
   toon_buf *out = conn_out(call->conn);
   if (call->count > 2) return resp_error(out, "ERR wrong number of arguments for 'ping' command");
+  if (call->conn->version == 2 &&
+      pubsub_list_count(&call->conn->topics)) { /* every reply is of the form of a message */
+    TOON_TRY(resp_array(out, 2));
+    TOON_TRY(text(out, "pong"));
+    return resp_bulk(out, call->count == 2 ? call_arg(call, 1) : TOON_SLICE_LIT(""));
+  }
   return call->count == 2 ? resp_bulk(out, call_arg(call, 1)) : resp_status(out, "PONG");
 }
 
@@ -25,6 +31,7 @@ toon_status command_quit(command_call *call) {
 toon_status command_reset(command_call *call) {
   resp_conn *conn = call->conn;
   multi_free(conn);
+  pubsub_leave(conn);
   conn->version = 2;
   conn->name.len = 0;
   if (conn->monitor) conn->server->monitors--;

@@ -19,6 +19,7 @@ struct resp_multi {
   bool open, refused;            /* between MULTI and EXEC; a command was refused */
   toon_buf text, args, commands; /* bytes; resp_span each; queued each */
   toon_buf keys, watches;        /* bytes; watched each */
+  toon_buf published, messages;  /* resp_span each, two a message; bytes */
 };
 
 static size_t count_of(const toon_buf *list, size_t size) { return list->len / size; }
@@ -37,8 +38,34 @@ void multi_free(resp_conn *conn) {
   toon_buf_free(&m->commands);
   toon_buf_free(&m->keys);
   toon_buf_free(&m->watches);
+  toon_buf_free(&m->published);
+  toon_buf_free(&m->messages);
   toon_free(m);
   conn->multi = NULL;
+}
+
+toon_status multi_publish(resp_conn *conn, toon_slice channel, toon_slice message) {
+  resp_multi *m = conn->multi;
+  resp_span spans[2] = {{m->messages.len, channel.len}, {m->messages.len + channel.len, message.len}};
+  TOON_TRY(toon_buf_add(&m->messages, channel));
+  TOON_TRY(toon_buf_add(&m->messages, message));
+  return toon_buf_append(&m->published, spans, sizeof spans);
+}
+
+void multi_done(resp_conn *conn, bool committed) {
+  resp_multi *m = conn->multi;
+  conn->multi = NULL; /* giving out may close the connection */
+  size_t count = m && committed ? count_of(&m->published, 2 * sizeof(resp_span)) : 0;
+  for (size_t i = 0; i < count; i++) {
+    const resp_span *span = (const resp_span *)(const void *)m->published.ptr + 2 * i;
+    size_t listeners;
+    /* Without memory a message is lost, as it may be at any time. */
+    (void)pubsub_publish(conn->server, toon_slice_of(m->messages.ptr + span[0].offset, span[0].len),
+                         toon_slice_of(m->messages.ptr + span[1].offset, span[1].len), &listeners);
+  }
+  if (!m) return;
+  if (!conn->multi) conn->multi = m;
+  multi_free(conn);
 }
 
 void multi_refused(resp_conn *conn) {
@@ -167,6 +194,7 @@ static toon_status unchanged(command_call *call, bool *same) {
 static toon_status run_queued(command_call *call) {
   resp_multi *m = call->conn->multi;
   size_t count = count_of(&m->commands, sizeof(queued));
+  m->published.len = m->messages.len = 0; /* it may be run again */
   TOON_TRY(resp_array(call->out, count));
   for (size_t i = 0; i < count; i++) {
     resp_parser parser;

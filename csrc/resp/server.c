@@ -268,6 +268,7 @@ static void server_free(resp_server *server) {
   toon_buf_free(&server->spare_in);
   while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
   scans_free(server->scans);
+  pubsub_free(&server->pubsub);
   toon_free(server->path);
   toon_free(server);
 }

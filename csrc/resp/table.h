@@ -33,9 +33,9 @@ X(client_setinfo, "client|setinfo", 4, 0, 0, 0, 0, "connection", "7.2.0", "Note 
 X(client_setname, "client|setname", 3, 0, 0, 0, 0, "connection", "2.6.9", "Name this connection")
 X(echo, "echo", 2, F, 0, 0, 0, "connection", "1.0.0", "Give the argument back")
 X(hello, "hello", -1, F | NOAUTH | NOMULTI, 0, 0, 0, "connection", "6.0.0", "Choose the protocol's version")
-X(ping, "ping", -1, F, 0, 0, 0, "connection", "1.0.0", "Tell that the server is there")
-X(quit, "quit", -1, F | NOAUTH, 0, 0, 0, "connection", "1.0.0", "Close the connection")
-X(reset, "reset", 1, F | NOAUTH, 0, 0, 0, "connection", "6.2.0", "Make the connection as it was at its begin")
+X(ping, "ping", -1, F | PUBSUB, 0, 0, 0, "connection", "1.0.0", "Tell that the server is there")
+X(quit, "quit", -1, F | PUBSUB | NOAUTH, 0, 0, 0, "connection", "1.0.0", "Close the connection")
+X(reset, "reset", 1, F | PUBSUB | NOAUTH, 0, 0, 0, "connection", "6.2.0", "Make the connection as it was at its begin")
 X(select, "select", 2, F, 0, 0, 0, "connection", "1.0.0", "Choose database 0, the only one")
 
 /* ---- server ---- */
@@ -123,6 +123,46 @@ X(exec, "exec", 1, 0, 0, 0, 0, "transactions", "1.2.0", "Run the commands since 
 X(multi, "multi", 1, F, 0, 0, 0, "transactions", "1.2.0", "Begin a transaction")
 X(unwatch, "unwatch", 1, F, 0, 0, 0, "transactions", "2.2.0", "Forget the keys of WATCH")
 X(watch, "watch", -2, F | NOMULTI, 1, -1, 1, "transactions", "2.2.0", "Let EXEC do nothing if a key changes before it")
+
+/* ---- hashes ---- */
+X(hdel, "hdel", -3, W | F, 1, 1, 1, "hash", "2.0.0", "Delete fields; without fields the key goes too")
+X(hexists, "hexists", 3, R | F, 1, 1, 1, "hash", "2.0.0", "Is there such a field")
+X(hget, "hget", 3, R | F, 1, 1, 1, "hash", "2.0.0", "The value of a field")
+X(hgetall, "hgetall", 2, R, 1, 1, 1, "hash", "2.0.0", "All fields and their values")
+X(hincrby, "hincrby", 4, W | F, 1, 1, 1, "hash", "2.0.0", "Add a whole number to a field")
+X(hincrbyfloat, "hincrbyfloat", 4, W | F, 1, 1, 1, "hash", "2.6.0", "Add a number to a field")
+X(hkeys, "hkeys", 2, R, 1, 1, 1, "hash", "2.0.0", "All fields")
+X(hlen, "hlen", 2, R | F, 1, 1, 1, "hash", "2.0.0", "Number of fields")
+X(hmget, "hmget", -3, R | F, 1, 1, 1, "hash", "2.0.0", "The values of fields")
+X(hset, "hmset", -4, W | F, 1, 1, 1, "hash", "2.0.0", "Set fields")
+X(hrandfield, "hrandfield", -2, R, 1, 1, 1, "hash", "6.2.0", "Some fields, by chance")
+X(hscan, "hscan", -3, R, 1, 1, 1, "hash", "2.8.0", "Walk through the fields (all at once)")
+X(hset, "hset", -4, W | F, 1, 1, 1, "hash", "2.0.0", "Set fields")
+X(hsetnx, "hsetnx", 4, W | F, 1, 1, 1, "hash", "2.0.0", "Set a field if it does not exist")
+X(hstrlen, "hstrlen", 3, R | F, 1, 1, 1, "hash", "3.2.0", "Bytes of the value of a field")
+X(hvals, "hvals", 2, R, 1, 1, 1, "hash", "2.0.0", "All values of fields")
+
+/* ---- publish and subscribe ---- */
+X(psubscribe, "psubscribe", -2, PUBSUB | NOMULTI, 0, 0, 0, "pubsub", "2.0.0", "Get the messages of channels that match")
+X(publish, "publish", 3, F, 0, 0, 0, "pubsub", "2.0.0", "Send a message to a channel")
+X(container, "pubsub", -2, 0, 0, 0, 0, "pubsub", "2.8.0", "What is subscribed to")
+X(pubsub_channels, "pubsub|channels", -2, 0, 0, 0, 0, "pubsub", "2.8.0", "The channels that somebody has subscribed to")
+X(help, "pubsub|help", 2, 0, 0, 0, 0, "pubsub", "6.2.0", "Subcommands of PUBSUB")
+X(pubsub_numpat, "pubsub|numpat", 2, 0, 0, 0, 0, "pubsub", "2.8.0", "How many patterns are subscribed to")
+X(pubsub_numsub, "pubsub|numsub", -2, 0, 0, 0, 0, "pubsub", "2.8.0", "How many have subscribed to channels")
+X(punsubscribe, "punsubscribe", -1, PUBSUB | NOMULTI, 0, 0, 0, "pubsub", "2.0.0", "No messages of patterns any more")
+X(subscribe, "subscribe", -2, PUBSUB | NOMULTI, 0, 0, 0, "pubsub", "2.0.0", "Get the messages of channels")
+X(unsubscribe, "unsubscribe", -1, PUBSUB | NOMULTI, 0, 0, 0, "pubsub", "2.0.0", "No messages of channels any more")
+
+/* ---- documents ---- */
+X(json_del, "json.del", -2, W, 1, 1, 1, "json", "0.1.0", "Delete a value within a document, or all of it")
+X(json_get, "json.get", -2, R, 1, 1, 1, "json", "0.1.0", "A document, or values within it, as JSON")
+X(json_numincrby, "json.numincrby", 4, W, 1, 1, 1, "json", "0.1.0", "Add to a number within a document")
+X(json_set, "json.set", -4, W, 1, 1, 1, "json", "0.1.0", "Set a document, or a value within it, to JSON")
+X(json_type, "json.type", -2, R, 1, 1, 1, "json", "0.1.0", "The type of a value within a document")
+X(toon_get, "toon.get", -2, R, 1, 1, 1, "toon", "0.1.0", "A value, or some of its fields, as TOON")
+X(toon_range, "toon.range", -3, R, 0, 0, 0, "toon", "0.1.0", "A range of keys as one TOON table: start end or PREFIX p, then FIELDS f…, LIMIT n, MAXTOKENS n")
+X(toon_set, "toon.set", 3, W, 1, 1, 1, "toon", "0.1.0", "Set a key to what a TOON text says")
 
 #undef W
 #undef R

@@ -86,7 +86,7 @@ toon_status turn_take(command_call *call, bool *waits) {
   if (work->cleared) return await(call);
   if (!member) {
     if (!conn->pending && !work->depends) {
-      if (work->exec) multi_free(conn);
+      if (work->exec) multi_done(conn, !call->failed);
       return TOON_OK;
     }
     TOON_TRY(turn_batch(conn->server, turn_collecting(conn->server), &err));
@@ -209,7 +209,8 @@ static void settle(turn *t, waiting *w, toon_status status, const toon_error *er
   conn->kept = (size_t)(w->end - conn->base);
   if (w->exec) {
     conn->exclusive = false;
-    multi_free(conn);
+    multi_done(conn, status == TOON_OK);
+    if (conn->closing) return;
   }
   conn_lend(conn);
   size_t before = conn->out.len;
