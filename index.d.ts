@@ -387,6 +387,8 @@ export interface CollectionView<T extends object = { [name: string]: JsonValue }
   aggregate<const O extends AggregateOptions<T>> (query: O): O extends { groupBy: FieldList } ? Aggregate<O>[] : Aggregate<O>
   /** encode() of the documents' array, or of { [name]: array }; with `fields`, what a document lacks is null. */
   toToon (query?: CollectionToToonOptions<T>): string
+  /** toToon() in chunks, of one moment. Rows that are not uniform objects of scalars are a list. */
+  exportToon (query?: FindOptions<T> & Pick<ToToonOptions, 'name' | 'delimiter'>): AsyncGenerator<string, void, undefined>
   /** Run a query and tell what was read. */
   explain (query?: FindOptions<T>): Explanation
   indexes (): IndexInfo[]
@@ -434,6 +436,19 @@ export interface TransactionCollection<T extends object = { [name: string]: Json
   put (id: string, document: T & { _id?: string }, options?: RowPutOptions): void
   update (id: string, fn: (old: WithId<T> | undefined) => (T & { _id?: string }) | undefined): WithId<T> | undefined
   delete (id: string): boolean
+}
+
+type TextOptions = 'name' | 'delimiter' | 'maxTokens' | 'countTokens'
+
+/** A part of a context. */
+export interface ContextSection {
+  /** its name in the document, different from the others' */
+  title: string
+  /** of toToon(), or of a collection's */
+  query?: Omit<ToToonOptions, TextOptions> | ({ collection: string } & Omit<CollectionToToonOptions<any>, TextOptions>)
+  maxTokens?: number
+  /** default 0 */
+  priority?: number
 }
 
 export interface CollectionOptions {
@@ -649,6 +664,14 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
    * TOON_EINVAL for a key that is not UTF-8.
    */
   toToon (options?: ToToonOptions): string
+
+  /** toToon() in chunks, of one moment. Rows that are not uniform objects of scalars are lines. */
+  exportToon (options?: Omit<ToToonOptions, 'maxTokens' | 'countTokens' | 'note'>): AsyncGenerator<string, void, undefined>
+  /**
+   * Several results as one TOON document, of one moment and within one budget: a field for each section, in the order given. Sections
+   * of higher priority take what they need first.
+   */
+  context (sections: readonly ContextSection[], options?: Pick<ToToonOptions, 'maxTokens' | 'countTokens' | 'delimiter'>): string
 
   /**
    * Documents under the keys `<name>/<id>`, with queries and indexes. The same name gives the same object.

@@ -9,7 +9,7 @@ const { CASES, EVERYBODY, PEERS } = require('./cases')
 const { installedVersion } = require('./peers')
 
 const RESULTS = path.join(__dirname, 'results.md')
-const SECTIONS = ['store', 'engine', 'codec', 'tokens', 'server']
+const SECTIONS = ['store', 'engine', 'codec', 'tokens', 'collections', 'server']
 
 function median (list) {
   const sorted = [...list].sort((a, b) => a - b)

@@ -30,7 +30,7 @@ function checkName (name) {
 
 // ---- documents on their way in ----
 
-// A document as { id, json, document }; id undefined if it has none. Calls toJSON.
+// A document as { id, given, json, document }; given: it has an id of its own, else id is undefined. Calls toJSON.
 function prepare (given) {
   if (!isBytes(given) && typeof given?.toJSON === 'function') given = given.toJSON('')
   if (!isDocument(given) || isBytes(given)) {
@@ -50,7 +50,7 @@ function prepare (given) {
     throw err
   }
   if (json?.[0] !== '{') throw invalidType('a document must have the JSON form of an object')
-  return { id, json, document }
+  return { id, given: id !== undefined, json, document }
 }
 
 // Whether a path leads to what its JSON has, without a look at the JSON.
@@ -154,13 +154,14 @@ class Changes {
 function prepareAll (documents) {
   return documents.map(document => {
     const one = prepare(document)
-    return { ...one, given: one.id !== undefined, id: one.id ?? makeId() }
+    one.id ??= makeId()
+    return one
   })
 }
 
 function prepareFor (id, document) {
   const one = prepare(document)
-  if (one.id === undefined || one.id === id) return one
+  if (!one.given || one.id === id) return one
   throw invalidType(`the document has the _id ${show(one.id)}, and is to be put under ${show(id)}`)
 }
 
@@ -170,6 +171,16 @@ function howOf (options) {
 
 function checkFunction (fn) {
   if (typeof fn !== 'function') throw invalidType(`update takes a function of the document (got ${show(fn)})`)
+}
+
+// What `make(snapshot)` generates, from a snapshot of its own (undefined if the place is one).
+async function * withSnapshot (store, place, make) {
+  const snapshot = place.handle < 0 ? undefined : store.snapshot()
+  try {
+    yield * make(snapshot)
+  } finally {
+    snapshot?.close()
+  }
 }
 
 // ---- what callers see ----
@@ -197,9 +208,7 @@ class CollectionView {
    * @returns {object|undefined} a copy of your own, which begins with its _id
    */
   get (id) {
-    const raw = native.get(this.#place.handle, this.#from.prefix + checkId(id), AS_VALUE)
-    const value = finish(integers[0], raw, true)
-    return isDocument(value) ? withId(id, value) : undefined
+    return this.#from.get(this.#place.handle, checkId(id))
   }
 
   /**
@@ -282,6 +291,20 @@ class CollectionView {
   }
 
   /**
+   * toToon() in chunks, for results that are too large for one string. Rows that are not uniform, or hold objects, are a
+   * list.
+   *
+   * @param {object} [query] - of find(), and name and delimiter
+   * @returns {AsyncGenerator<string>} chunks that, joined, are the document; of one moment, that of the first next()
+   * @example
+   * for await (const chunk of products.exportToon({ name: 'products' })) file.write(chunk)
+   */
+  exportToon (query) {
+    return withSnapshot(this.#store, this.#place, snapshot =>
+      queries.exportQuery(snapshot === undefined ? this : snapshot.collection(this.name), query))
+  }
+
+  /**
    * Run a query and tell what was read, and by which plan.
    *
    * @param {object} [query] - of find()
@@ -321,7 +344,17 @@ class Collection extends CollectionView {
   constructor (store, writer, name) {
     const prefix = `${checkName(name)}/`
     const indexes = new Indexes(store, writer, name, prefix)
-    const from = { name, prefix, indexes: source => indexes.ready(source), all: source => indexes.at(source) }
+    const from = {
+      name,
+      prefix,
+      indexes: source => indexes.ready(source),
+      all: source => indexes.at(source),
+      get (source, id) {
+        const raw = native.get(source, prefix + id, AS_VALUE)
+        const value = finish(integers[0], raw, true)
+        return isDocument(value) ? withId(id, value) : undefined
+      }
+    }
     super(store, writer, from)
     this.#store = store
     this.#writer = writer

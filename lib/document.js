@@ -7,6 +7,7 @@ const { checkObject, checkNames, checkInteger, checkDelimiter, checkSignal } = r
 const { parseBounds, BOUND_OPTIONS } = require('./range')
 const { parseFields } = require('./fields')
 const { encode } = require('./encoding')
+const { exportToon } = require('./export')
 const { estimateTokens } = require('./tokens')
 
 const OPTIONS = new Set([...BOUND_OPTIONS, 'fields', 'name', 'delimiter', 'maxTokens', 'countTokens', 'note', 'signal'])
@@ -145,4 +146,23 @@ function toToon (handle, options) {
   }
 }
 
-module.exports = { toToon, parseText, withinBudget }
+const EXPORT_OPTIONS = new Set([...BOUND_OPTIONS, 'fields', 'name', 'delimiter', 'signal'])
+
+/**
+ * toToon() in chunks.
+ *
+ * @param {Snapshot} snapshot - closed at the end
+ * @param {object} [options] - as for db.exportToon()
+ * @returns {AsyncGenerator<string>}
+ */
+function exportRange (snapshot, options) {
+  const given = checkObject(options)
+  checkNames(given, EXPORT_OPTIONS, 'option of exportToon')
+  const { name, delimiter = ',', ...range } = given
+  parseText({ name, delimiter })
+  const columns = parseFields(given.fields)?.map(path => path.join('.'))
+  snapshot.range({ ...range, limit: 0 }) // throws for what is wrong
+  return exportToon(() => snapshot.range(range), { keyed: true, name, delimiter, columns })
+}
+
+module.exports = { toToon, exportRange, parseText, withinBudget }

@@ -9,6 +9,7 @@ const COUNTS = 2 ** 15
 
 const own = parseInt(randomBytes(5).toString('hex'), 16).toString(32).padStart(8, '0')
 let lastTime = 0
+let front = '' // the time as text
 let counter = 0
 
 /**
@@ -19,14 +20,12 @@ let counter = 0
  */
 function makeId () {
   const now = Date.now()
-  if (now > lastTime) {
-    lastTime = now
-    counter = 0
-  } else if (++counter === COUNTS) {
-    lastTime++ // ahead of the clock, until it catches up
+  if (now > lastTime || ++counter === COUNTS) {
+    lastTime = Math.max(now, lastTime + 1) // perhaps ahead of the clock, until it catches up
+    front = lastTime.toString(32).padStart(9, '0')
     counter = 0
   }
-  return lastTime.toString(32).padStart(9, '0') + counter.toString(32).padStart(3, '0') + own
+  return front + counter.toString(32).padStart(3, '0') + own
 }
 
 // Throws for what cannot be an id.

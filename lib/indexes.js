@@ -45,8 +45,9 @@ class Indexes {
   #name
   #prefix
   #key
-  #version = -1
+  #version = -1 // of the row that the next two are from
   #cached = []
+  #ready = []
   #work = new Map() // number -> promise of its building or dropping
 
   constructor (store, writer, name, prefix) {
@@ -60,18 +61,19 @@ class Indexes {
   /** All indexes at a store or snapshot. */
   at (source) {
     native.get(source, this.#key, AS_FACTS)
-    const version = integers[0] === MISSING ? 0 : doubles[0]
-    if (version !== this.#version) {
-      const raw = native.get(source, this.#key, AS_VALUE) // of a snapshot: the same row
+    if ((integers[0] === MISSING ? 0 : doubles[0]) !== this.#version) {
+      const raw = native.get(source, this.#key, AS_VALUE)
+      this.#version = integers[0] === MISSING ? 0 : doubles[0]
       const found = finish(integers[0], raw, false)
       this.#cached = (found?.indexes ?? []).map(index => ({ ...index, fields: index.paths.map(path => path.join('.')) }))
-      this.#version = source < 0 ? version : -1
+      this.#ready = this.#cached.filter(index => index.state === 'ready')
     }
     return this.#cached
   }
 
   ready (source) {
-    return this.at(source).filter(index => index.state === 'ready')
+    this.at(source)
+    return this.#ready
   }
 
   /** Those that a write has to keep. */

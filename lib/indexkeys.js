@@ -102,4 +102,4 @@ function entryOf (index, id, document) {
   return { key: alone ? key : key + id, alone, other: false }
 }
 
-module.exports = { valueKey, entryOf, baseOf, OTHER }
+module.exports = { valueKey, valueAt, entryOf, baseOf, OTHER }

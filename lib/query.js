@@ -2,14 +2,17 @@
 // Queries of collections: options, and what a query gives. Filters, order, fields and sums are worked out by the engine from
 // the stored text (csrc/query); JavaScript gets the JSON of what is handed out, a chunk at a time.
 
-const { native, doubles, ROWS_PER_CALL } = require('./binding')
+const { native, integers, doubles, ROWS_PER_CALL } = require('./binding')
 const { invalidType, show } = require('./errors')
 const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
 const { parseFields } = require('./fields')
 const { parseFilter, compile } = require('./filter')
 const { parseText, withinBudget } = require('./document')
+const { AS_VALUE, MISSING, finish } = require('./values')
+const { valueKey, valueAt, baseOf } = require('./indexkeys')
 const { plan } = require('./plan')
 const { encode } = require('./encoding')
+const { exportToon } = require('./export')
 
 // Flags of csrc/napi/query.cc.
 const REVERSE = 1
@@ -229,7 +232,30 @@ function find (store, place, from, options) {
   return new Found(store, place, from, parseQuery(options, FIND_OPTIONS))
 }
 
+// The document of a query for one value of a unique index: two reads. undefined if it is another kind of query, null if
+// there is no such document.
+function byUnique (place, from, options) {
+  if (typeof options !== 'object' || options === null || Object.keys(options).length !== 1) return undefined
+  const { where } = options
+  if (typeof where !== 'object' || where === null || Object.getPrototypeOf(where) !== Object.prototype) return undefined
+  const names = Object.keys(where)
+  const value = where[names[0]]
+  if (names.length !== 1 || (typeof value !== 'string' && !Number.isFinite(value))) return undefined
+  const index = from.indexes(place.handle).find(({ unique, fields }) =>
+    unique && fields.length === 1 && fields[0] === names[0])
+  const key = index === undefined ? undefined : valueKey(value)
+  if (key === undefined || (typeof value === 'string' && !value.isWellFormed())) return undefined
+  const raw = native.get(place.handle, `${baseOf(index.number)}${key} `, AS_VALUE)
+  if (integers[0] === MISSING) return null
+  const id = finish(integers[0], raw, true)
+  const document = typeof id === 'string' ? from.get(place.handle, id) : undefined
+  // The document may have changed since, or past the collection.
+  return document !== undefined && valueAt(document, index.paths[0]) === value ? document : undefined
+}
+
 function findOne (place, from, options) {
+  const unique = byUnique(place, from, options)
+  if (unique !== undefined) return unique ?? undefined
   const parsed = parseQuery(options, FIND_OPTIONS)
   if (parsed.limit === 0) return undefined
   return once(place, from, { ...parsed, limit: 1 }, ({ handle, test }) => JSON.parse(native.queryNext(handle, 1, test))[1])
@@ -336,4 +362,19 @@ function aggregate (place, from, options) {
   return groupBy === undefined ? results[0] : results
 }
 
-module.exports = { find, findOne, count, explain, toToon, aggregate }
+const EXPORT_OPTIONS = new Set([...FIND_OPTIONS, 'name', 'delimiter'])
+
+/** toToon() in chunks. view: the collection at a snapshot. */
+function exportQuery (view, options) {
+  const given = checkObject(options)
+  checkNames(given, EXPORT_OPTIONS, 'option of exportToon')
+  const { name, delimiter = ',', ...query } = given
+  parseText({ name, delimiter })
+  const columns = parseQuery(query, FIND_OPTIONS).fields?.map(path => path.join('.'))
+  async function * rows () {
+    for await (const document of view.find(query)) yield [undefined, document]
+  }
+  return exportToon(rows, { keyed: false, name, delimiter, columns })
+}
+
+module.exports = { find, findOne, count, explain, toToon, exportQuery, aggregate }

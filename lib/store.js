@@ -18,7 +18,8 @@ const { Transaction } = require('./transaction')
 const { transaction, transactionSync, update } = require('./transactions')
 const { emitter } = require('./events')
 const { compact } = require('./compact')
-const { toToon } = require('./document')
+const { toToon, exportRange } = require('./document')
+const { context } = require('./context')
 const { Collections } = require('./collection')
 const { listen } = require('./server')
 
@@ -418,6 +419,47 @@ class ToonStore extends EventEmitter {
    */
   toToon (options) {
     return toToon(this.#writer.handle, options)
+  }
+
+  /**
+   * toToon() in chunks, for ranges that are too large for one string; a value of other than uniform rows of scalars has the
+   * form of lines. The range is read twice, from one snapshot.
+   *
+   * @param {object} [options] - of range() that choose rows, fields, name, delimiter, signal
+   * @returns {AsyncGenerator<string>} chunks that, joined, are the document
+   * @example
+   * for await (const chunk of db.exportToon({ prefix: 'users/' })) process.stdout.write(chunk)
+   */
+  async * exportToon (options) {
+    const snapshot = this.snapshot()
+    try {
+      yield * exportRange(snapshot, options)
+    } finally {
+      snapshot.close()
+    }
+  }
+
+  /**
+   * Several results as one TOON document, of one moment and within one budget of tokens: a field for each section, in the
+   * order given. Sections of higher priority take what they need first, up to their own maxTokens.
+   *
+   * @param {Array<{ title: string, query?: object, maxTokens?: number, priority?: number }>} sections - query: that of
+   *   toToon(), or with `collection: 'name'` that of a collection's toToon()
+   * @param {{ maxTokens?: number, countTokens?: function(string): number, delimiter?: string }} [options]
+   * @returns {string} which never counts more than maxTokens
+   * @example
+   * db.context([
+   *   { title: 'user', query: { prefix: 'users/7' }, priority: 1 },
+   *   { title: 'orders', query: { collection: 'orders', where: { user: 7 }, orderBy: { at: 'desc' } } }
+   * ], { maxTokens: 2000 })
+   */
+  context (sections, options) {
+    const snapshot = this.snapshot()
+    try {
+      return context(snapshot, sections, options)
+    } finally {
+      snapshot.close()
+    }
   }
 
   /**

@@ -308,9 +308,10 @@ class Transaction {
     return { value, lapses: own === undefined ? doubles[1] !== 0 : own.how !== undefined }
   }
 
-  /** @private put() of a string key and JSON text, with options that were checked. */
+  /** @private put() of a string key and JSON text, with options that were checked. The commit finds a key that is wrong. */
   putJson (key, json, how) {
-    const id = this.#idOf(key)
+    if (this.#handle === ENDED) this.#check() // throws
+    const id = idOf(key)
     this.#writes.set(id, { id, key, given: JSON_FORM, form: json, how })
   }
 

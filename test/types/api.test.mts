@@ -212,6 +212,11 @@ const updated = await products.update('x', old => old && { ...old, price: 2 })
 void updated?._id
 for await (const one of products.find()) void one.tags.length
 await db.transaction(tx => tx.collection<Product>('products').put('y', { name: 'b', price: 1, tags: [] }))
+const context: string = db.context([{ title: 'a', query: { collection: 'products', where: { price: 1 } } }, { title: 'b', priority: 1 }], { maxTokens: 9 })
+for await (const chunk of db.exportToon({ prefix: 'a', fields: ['name'] })) void (chunk + context)
+for await (const chunk of products.exportToon({ where: { price: 1 }, name: 'x' })) void chunk.length
+// @ts-expect-error an export has no budget
+db.exportToon({ maxTokens: 5 })
 // @ts-expect-error a document must have the fields of its type
 products.insert({ name: 'a' })
 // @ts-expect-error there is no such field
