@@ -77,13 +77,13 @@ async function start (name, sync) {
 async function load (port) {
   const socket = net.connect(port, '127.0.0.1')
   const value = 'x'.repeat(VALUE)
-  let replies = 0
-  socket.on('data', data => { replies += data.length / 5 }) // +OK\r\n
+  let replied = 0 // bytes
+  socket.on('data', data => { replied += data.length })
   for (let i = 0; i < KEYS; i++) {
     const key = `key:${String(i).padStart(12, '0')}`
     if (!socket.write(`*3\r\n$3\r\nSET\r\n$${key.length}\r\n${key}\r\n$${VALUE}\r\n${value}\r\n`)) await once(socket, 'drain')
   }
-  while (replies < KEYS) await once(socket, 'data')
+  while (replied < KEYS * '+OK\r\n'.length) await once(socket, 'data')
   socket.destroy()
 }
 
