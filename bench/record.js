@@ -18,14 +18,20 @@ function kept () {
 
 function section ({ facts, cases }, figures) {
   const dates = Object.values(cases).map(({ date }) => date).sort()
-  const least = Math.min(...Object.values(cases).flatMap(({ drivers }) => Object.values(drivers).map(({ rounds }) => rounds.length)))
+  const commits = new Map()
+  for (const [name, { commit }] of Object.entries(cases)) commits.set(commit, [...commits.get(commit) ?? [], name])
+  const missing = Object.keys(CASES).filter(name => !(name in cases))
+  const note = missing.length === 0 ? '' : ` Not measured with three rounds yet: ${missing.join(', ')}.`
+  const measured = [...commits].map(([commit, names]) => `commit ${commit}: ${names.join(', ')}`).join('; ')
   const when = dates[0] === dates.at(-1) ? dates[0] : `${dates[0]} to ${dates.at(-1)}`
   return `## The store
 
 ${when}, ${facts.join('; ')}.
-Rerun with \`npm run bench\`; [README.md](README.md) says how it measures.
+Rerun with \`npm run bench\`; [README.md](README.md) says how it measures. Measured at ${measured}.${note} A case
+without a figure of rocksdb, lmdb's cache or lru-cache was measured before they took part. Absolute figures of different commits do not compare:
+the machine is shared and its speed moves by 2 x; the ratios of a line do.
 
-Figures are calls or rows a second, or milliseconds: medians of ${least} rounds or more, every case and driver in a process of its
+Figures are calls or rows a second, or milliseconds: medians of three rounds or more, every case and driver in a process of its
 own, all called from JavaScript; what a line compares was measured in one run. Unless a case says durable, toonstore runs with durability
 \`interval\`. "To best peer": how many times faster toonstore is than the best of lmdb, better-sqlite3, classic-level and rocksdb without a
 cache of their own; lru-cache and a Map store nothing and are there for comparison. "Rust": what was once published for an engine of
@@ -51,13 +57,19 @@ function record (figures, facts, started) {
   const all = kept()
   all.facts = facts
   const date = new Date(started).toISOString().slice(0, 10)
+  const commit = /commit (\w+)/.exec(facts.join(' '))?.[1] ?? 'unknown'
   for (const [name, byDriver] of figures) {
     const drivers = {}
     for (const [driver, { value, rounds, error }] of byDriver) {
       if (error === undefined) drivers[driver] = { value: Number(value.toPrecision(4)), rounds: rounds.map(n => Number(n.toPrecision(4))) }
     }
-    all.cases[name] = { date, drivers }
+    all.cases[name] = { date, commit, drivers }
   }
+  return write(all)
+}
+
+// Write what is made of all figures; the files.
+function write (all) {
   all.cases = Object.fromEntries(Object.keys(CASES).filter(name => name in all.cases).map(name => [name, all.cases[name]]))
   const lines = Object.entries(all.cases).map(([name, one]) => `    ${JSON.stringify(name)}: ${JSON.stringify(one)}`)
   fs.writeFileSync(FIGURES, `{\n  "facts": ${JSON.stringify(all.facts)},\n  "cases": {\n${lines.join(',\n')}\n  }\n}\n`)
@@ -67,4 +79,4 @@ function record (figures, facts, started) {
   return [FIGURES, CHART, 'results.md'].map(file => path.relative(process.cwd(), path.resolve(__dirname, file)))
 }
 
-module.exports = { record }
+module.exports = { record, kept, write }

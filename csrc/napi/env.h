@@ -196,7 +196,7 @@ struct Env {
   toon_buf units = {}; /* UTF-16 */
   toon_buf text = {};
   toon_buf keys = {}; /* of one call */
-  toon_buf out = {};  /* of the codec */
+  toon_buf out = {}; /* of the codec */
 };
 
 /* Set up the Env of `env`, with its mailbox and hooks. nullptr with an exception pending. */
