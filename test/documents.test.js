@@ -1,6 +1,7 @@
 'use strict'
 // JSON.* and TOON.* of the server.
 const assert = require('node:assert')
+const { once } = require('node:events')
 const { setup } = require('./support')
 const { Client } = require('./resp-client')
 const { encode } = require('..')
@@ -79,5 +80,21 @@ describe('documents of the server', () => {
       assert.strictEqual(utf8(await client.call('TOON.RANGE', '-', '+', 'MAXTOKENS', tokens)), whole, text)
       assert.strictEqual(await client.call('TOON.RANGE', '-', '+', 'MAXTOKENS', tokens - 1), '', text)
     }
+  })
+
+  it('closes a connection whose one reply passes outputLimit, before the reply is made', async () => {
+    const small = await db.listen({ port: 0, outputLimit: 1 << 20 })
+    const big = 'x'.repeat(500000)
+    await db.batch([{ type: 'put', key: 'b', value: big }, { type: 'put', key: 'h', value: { f: big } }])
+    for (const commands of [
+      [['MGET', ...Array(1000).fill('b')]], [['HMGET', 'h', ...Array(1000).fill('f')]], [['HRANDFIELD', 'h', '-16000000', 'WITHVALUES']],
+      [['JSON.GET', 'h', ...Array(1000).fill('$')]], ['MULTI', 'INCR n', ...Array(1000).fill('GET b'), 'EXEC']
+    ]) {
+      const c = new Client(small.port)
+      void c.pipeline(commands)
+      await once(c.socket, 'close')
+    }
+    assert.strictEqual(await client.call('GET', 'n'), null)
+    await small.close()
   })
 })

@@ -104,9 +104,9 @@ toon_status command_error(command_call *call, const char *fmt, ...) __attribute_
 toon_status command_fail(command_call *call, const toon_error *err);
 toon_status command_syntax_error(command_call *call);
 toon_status command_wrong_type(command_call *call);
-/* Has the command written more than its connection may leave unread? It then returns TOON_ENOMEM, for what is still to come might
- * not find memory. */
-bool command_overfull(const command_call *call);
+/* Has the command written more than its connection may leave unread, with `more` bytes that are still to come? It then returns
+ * TOON_ENOMEM, for what is still to come might not find memory. data_get does, so that only what writes much for one row asks. */
+bool command_overfull(const command_call *call, size_t more);
 
 /* A row: committed, or what an earlier command will have written. data_release it, also one that was not found. */
 typedef struct data_row {

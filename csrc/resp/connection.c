@@ -91,8 +91,8 @@ static void close_overfull(resp_conn *conn) {
   conn_close(conn);
 }
 
-bool command_overfull(const command_call *call) {
-  if (call->out->len <= call->conn->server->options.output_max) return false;
+bool command_overfull(const command_call *call, size_t more) {
+  if (call->out->len + more <= call->conn->server->options.output_max) return false;
   tell_overfull(call->conn);
   return true;
 }

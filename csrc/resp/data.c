@@ -115,6 +115,7 @@ toon_status data_get(command_call *call, toon_key key, data_row *row, bool *foun
   toon_pending p = {.kind = TOON_PENDING_NONE};
   memset(row, 0, sizeof *row);
   *found = false;
+  if (command_overfull(call, 0)) return TOON_ENOMEM; /* a thousand reads of a large value must not fill the memory */
   if (work->isolated || call->conn->pending) TOON_TRY(find_pending(call, key, &p));
   if (p.kind == TOON_PENDING_DELETE) return TOON_OK;
   if (p.kind == TOON_PENDING_PUT) return make_row(call, &p, row, found);

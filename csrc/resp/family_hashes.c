@@ -22,6 +22,7 @@ static toon_status reply_field(command_call *call, const document *d, uint32_t n
   toon_buf value = {0};
   if (node == JSON_NONE) return resp_null(call->out, conn_version(call->conn));
   toon_status status = document_bytes(call, d, node, &value);
+  if (status == TOON_OK && command_overfull(call, value.len)) status = TOON_ENOMEM;
   if (status == TOON_OK) status = resp_bulk(call->out, toon_buf_slice(&value));
   toon_buf_free(&value);
   return status;
@@ -30,6 +31,7 @@ static toon_status reply_field(command_call *call, const document *d, uint32_t n
 static toon_status reply_name(command_call *call, const document *d, uint32_t node) {
   toon_buf name = {0};
   toon_status status = document_name(d->tree.nodes[node].key, &name);
+  if (status == TOON_OK && command_overfull(call, name.len)) status = TOON_ENOMEM;
   if (status == TOON_OK) status = resp_bulk(call->out, toon_buf_slice(&name));
   toon_buf_free(&name);
   return status;

@@ -137,6 +137,7 @@ static toon_status get(command_call *call, document *d, toon_buf *json) {
       TOON_TRY(toon_buf_byte(json, ':'));
     }
     TOON_TRY(put_found(call, d, text, arrays, json));
+    if (command_overfull(call, json->len)) return TOON_ENOMEM;
   }
   if (call->count > 3) TOON_TRY(toon_buf_byte(json, '}'));
   return resp_bulk(call->out, toon_buf_slice(json));

@@ -41,7 +41,7 @@ static toon_status reply_value(command_call *call, size_t i) {
   toon_status status = data_get(call, key, &row, &found);
   if (status == TOON_OK) status = bulk_of(call, &row, found);
   data_release(call, &row);
-  return status == TOON_OK && command_overfull(call) ? TOON_ENOMEM : status;
+  return status;
 }
 
 toon_status command_get(command_call *call) { return reply_value(call, 1); }

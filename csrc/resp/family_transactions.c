@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 
+enum { QUEUE_MAX = 256 << 20 }; /* bytes of a transaction's commands, and of its messages */
+
 typedef struct queued {
   const command *command;
   size_t text, first, count; /* where its bytes and its arguments begin, how many arguments */
@@ -93,6 +95,9 @@ bool multi_queue(command_call *call, toon_status *status) {
   if (c->flags & COMMAND_NO_MULTI) {
     m->refused = true;
     *status = resp_error(call->out, "ERR Command not allowed inside a transaction");
+  } else if (m->text.len + m->args.len + m->commands.len > QUEUE_MAX) {
+    m->refused = true;
+    *status = resp_error(call->out, "ERR the transaction has more than %d bytes of commands", QUEUE_MAX);
   } else {
     *status = keep(m, call);
     if (*status == TOON_OK) *status = resp_status(call->out, "QUEUED");
