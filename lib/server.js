@@ -148,6 +148,7 @@ class Server extends EventEmitter {
         { cause, errno: cause.errno, syscall: cause.syscall })))
       server.listen(port, this.host, resolve)
     })
+    server.on('error', err => { this.emit('notice', 'warning', `a TLS connection could not be accepted: ${err.message}`) })
     this.#secure = server
     this.port = server.address().port
   }

@@ -2,6 +2,7 @@
 // Indexes of collections: unique values, building beside writes and after a crash, entries that follow their documents.
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
 const { setup, start } = require('./support')
 const { valueKey } = require('../lib/indexkeys')
 
@@ -212,6 +213,21 @@ describe('an index of a collection', () => {
     await docs.reindex()
     assert.deepEqual(ids(docs.find({ where: { n: 1 } }).toArray()), ['c', 'd'])
     assert.deepEqual(ids(docs.find({ where: { n: 2 } }).toArray()), ['a'])
+  })
+
+  it('can be walked slowly without keeping files of the store from being removed', async () => {
+    const { db, docs } = await filled(Array.from({ length: 100 }, (_, i) => ({ n: i })))
+    await docs.createIndex('n')
+    const runs = () => fs.readdirSync(db.path).filter(name => /^db\.toon\.idx-/.test(name)).length
+    const walk = docs.find({ where: { n: { $gte: 0 } } })[Symbol.iterator]()
+    assert.equal(walk.next().value.n, 0)
+    for (let i = 0; i < 24; i++) { // each makes a run; merges replace them
+      await db.batch(Array.from({ length: 50 }, (_, k) => ({ type: 'put', key: `k${i}-${k}`, value: k })))
+      await db.checkpoint()
+    }
+    for (let tries = 0; runs() > 12 && tries < 500; tries++) await new Promise(resolve => { setTimeout(resolve, 10) })
+    assert.ok(runs() <= 12, `${runs()} runs are still there`)
+    assert.equal([...{ [Symbol.iterator]: () => walk }].length, 99)
   })
 
   it('is refused for fields that make no sense', async () => {

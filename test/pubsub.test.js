@@ -69,6 +69,26 @@ describe('publish and subscribe', () => {
     assert.deepStrictEqual(sub.pushes, [])
   })
 
+  it('publishes nothing of an EXEC that was run and then given up for a watched key', async () => {
+    const sub = connect()
+    await sub.call('SUBSCRIBE', 'a')
+    let busy = true
+    const writer = (async () => { for (let i = 0; busy; i++) await db.put('k', String(i)) })()
+    const expected = []
+    for (let i = 0; i < 300; i++) {
+      const [, watched, , , , replies] = await client.pipeline(['SET x 1', 'WATCH k', 'MULTI', 'INCR x', ['PUBLISH', 'a', String(i)], 'EXEC'])
+      assert.strictEqual(watched, 'OK')
+      if (replies !== null) expected.push(String(i))
+    }
+    busy = false
+    await writer
+    await client.call('PUBLISH', 'a', 'end')
+    while (sub.pushes.at(-1)?.[2] !== 'end') await once(sub.socket, 'data')
+    const got = sub.pushes.map(push => push[2])
+    assert.ok(expected.length < 300, 'no EXEC was given up')
+    assert.deepStrictEqual(got, [...expected, 'end'])
+  })
+
   it('closes a subscriber that does not read, and serves the others', async () => {
     const small = await db.listen({ port: 0, pushLimit: 100000 })
     const [lazy, keen, publisher] = Array.from({ length: 3 }, () => { const c = new Client(small.port); clients.push(c); return c })

@@ -247,6 +247,9 @@ describe('the server, administered', () => {
       const replies = [client.reply(), client.reply(), client.reply(), client.reply()]
       client.write('CLIENT REPLY SKIP\r\nSET a 1\r\nGET a\r\nCLIENT REPLY SKIP\r\nINCR a\r\nGET a\r\nCLIENT REPLY OFF\r\nSET a 5\r\nNOPE\r\nINCR a\r\nCLIENT REPLY ON\r\nGET a\r\n')
       assert.deepStrictEqual(await Promise.all(replies), ['1', '2', 'OK', '6'])
+      const more = [client.reply(), client.reply()]
+      client.write('CLIENT REPLY SKIP\r\nNOPE\r\nPING\r\nCLIENT REPLY SKIP\r\nGET\r\nPING\r\n') // a refused command is the one, too
+      assert.deepStrictEqual(await Promise.all(more), ['PONG', 'PONG'])
     })
 
     it('shows commands to who monitors, without logins', async () => {

@@ -136,4 +136,21 @@ describe('the order of the server', () => {
     client.write(Buffer.concat([encode(['CLIENT', 'REPLY', 'SKIP']), encode(['INCR', 'n']), encode(['INCR', 'n'])]))
     assert.strictEqual(await client.reply(), 2)
   })
+
+  it('gives the replies behind a write in order, however large they are together', async () => {
+    await db.put('large', 'x'.repeat(100000))
+    const replies = await client.pipeline([...Array.from({ length: 200 }, (_, i) => i % 50 ? 'GET large' : 'INCR n')])
+    replies.forEach((reply, i) => assert.strictEqual(i % 50 ? reply.length : reply, i % 50 ? 100000 : 1 + i / 50))
+  })
+
+  it('keeps nothing of writes that change nothing', async () => {
+    const round = async n => {
+      for (let i = 0; i < n; i++) await client.pipeline(Array.from({ length: 500 }, (_, k) => ['DEL', `${i % 100}-${k}-${'k'.repeat(4000)}`]))
+    }
+    await round(10)
+    const before = process.memoryUsage().rss
+    await round(60)
+    const grown = process.memoryUsage().rss - before
+    assert.ok(grown < 80e6, `${grown} bytes more for 120 MB of keys that are not there`)
+  })
 })

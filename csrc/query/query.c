@@ -220,15 +220,18 @@ toon_status toon_query_next(toon_query *q, toon_slice *id, toon_slice *field, bo
 toon_status toon_query_json(toon_query *q, size_t rows, size_t bytes, toon_buf *out, size_t *count, bool *end,
                             toon_error *err) {
   size_t start = out->len;
+  toon_status status = TOON_OK;
   *end = false;
   for (*count = 0; *count < rows && out->len - start < bytes; ++*count) {
     toon_slice id, field;
-    TOON_TRY(toon_query_next(q, &id, &field, end, err));
-    if (*end) return TOON_OK;
-    if (*count && toon_buf_byte(out, ',') != TOON_OK) return query_fail(err, TOON_ENOMEM);
-    TOON_TRY(toon_item_json(q->fields, id, field, out, err));
+    TOON_GOTO(toon_query_next(q, &id, &field, end, err));
+    if (*end) goto out;
+    if (*count && toon_buf_byte(out, ',') != TOON_OK) TOON_GOTO(query_fail(err, TOON_ENOMEM));
+    TOON_GOTO(toon_item_json(q->fields, id, field, out, err));
   }
-  return TOON_OK;
+out:
+  release(q); /* it may be long until the next call, and a row that is held keeps memory and files */
+  return status;
 }
 
 toon_status toon_query_count(toon_query *q, uint64_t *count, toon_error *err) {

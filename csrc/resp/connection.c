@@ -118,7 +118,10 @@ static void on_written(uv_write_t *request, int status) {
   conn->flying.len = 0;
   conn->swelling = 0;
   give_back(conn->server, &conn->flying);
-  conn_work(conn);
+  if (conn->server->closing)
+    conn_flush(conn);
+  else
+    conn_work(conn);
 }
 
 void conn_flush(resp_conn *conn) {
@@ -138,6 +141,7 @@ void conn_flush(resp_conn *conn) {
   conn->server->counters.out_bytes += sent;
   if (sent == conn->out.len) {
     conn->out.len = 0;
+    conn->swelling = 0;
     give_back(conn->server, &conn->out);
     if (conn->close_after && conn->pending == 0) conn_close(conn);
     return;
@@ -234,6 +238,7 @@ static toon_status answer(command_call *call, const command *container, bool *ra
   resp_conn *conn = call->conn;
   const command *c = call->command;
   toon_status status = TOON_OK;
+  conn->mute_next = false; /* this is the one */
   if (!c) {
     status = container ? unknown_subcommand(call, container, call->out) : unknown_command(call, call->out);
   } else if (!command_takes(c, call->count)) {
@@ -244,7 +249,6 @@ static toon_status answer(command_call *call, const command *container, bool *ra
                         "allowed in this context",
                         c->name);
   } else if (allowed(conn, c, &status)) {
-    conn->mute_next = false;
     conn->command = c;
     if (multi_queue(call, &status)) return status;
     *ran = true;
@@ -407,7 +411,7 @@ void conn_work(resp_conn *conn) {
   }
   conn_flush(conn);
   if (conn->closing || conn->refused) return;
-  bool reading = !stalled || conn->in.len - conn->taken < IN_ENOUGH;
+  bool reading = !conn->close_after && (!stalled || conn->in.len - conn->taken < IN_ENOUGH);
   if (reading == conn->reading) return;
   conn->reading = reading;
   if (!reading)

@@ -199,7 +199,6 @@ static toon_status unchanged(command_call *call, bool *same) {
 static toon_status run_queued(command_call *call) {
   resp_multi *m = call->conn->multi;
   size_t count = count_of(&m->commands, sizeof(queued));
-  m->published.len = m->messages.len = 0; /* it may be run again */
   TOON_TRY(resp_array(call->out, count));
   for (size_t i = 0; i < count; i++) {
     resp_parser parser;
@@ -218,7 +217,8 @@ toon_status command_exec(command_call *call) {
   resp_multi *m = conn->multi;
   bool same;
   if (!m || !m->open) return command_error(call, "ERR EXEC without MULTI");
-  call->work->exec = true; /* the transaction is over when the reply is given */
+  m->published.len = m->messages.len = 0; /* what it published when it was run before does not count */
+  call->work->exec = true;                /* the transaction is over when the reply is given */
   if (m->refused) return command_error(call, "EXECABORT Transaction discarded because of previous errors.");
   call->work->isolated = true;
   TOON_TRY(unchanged(call, &same));

@@ -37,7 +37,7 @@ toon_status turn_batch(resp_server *server, turn *t, toon_error *err) {
 
 bool turn_full(const resp_server *server) {
   const turn *t = &server->turns[server->collecting];
-  return server->in_flight && t->batch && toon_batch_bytes(t->batch) + t->bytes.len > BATCH_ENOUGH;
+  return t->count && toon_batch_bytes(t->batch) + t->bytes.len > BATCH_ENOUGH; /* what has replies is sent soon */
 }
 
 /* Put the reply that stands in call->out behind the commit of the member that was added last. */
@@ -69,6 +69,12 @@ static toon_status await(command_call *call) {
   return TOON_OK;
 }
 
+static void drop_batch(resp_server *server) {
+  turn *t = turn_collecting(server);
+  toon_batch_free(t->batch);
+  t->batch = NULL;
+}
+
 toon_status turn_take(command_call *call, bool *waits) {
   command_work *work = call->work;
   resp_conn *conn = call->conn;
@@ -78,6 +84,7 @@ toon_status turn_take(command_call *call, bool *waits) {
   if (work->open && !member) {
     toon_batch_abandon(work->batch);
     work->open = false;
+    if (toon_batch_members(work->batch) == 0) drop_batch(conn->server); /* it would only grow by what is given up */
   }
   if (work->waits) {
     call->out->len = call->from;

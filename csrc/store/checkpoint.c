@@ -387,8 +387,10 @@ toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_err
   for (size_t i = 0; i < width; i++)
     for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(view->raw_runs[i])->net_keys[j];
   status = write_run(engine, NULL, view->raw_runs, width, width == view->run_count, net, true, &run, err);
-  view_note_damage(view, err);
-  if (status != TOON_OK) goto out;
+  if (status != TOON_OK) {
+    view_note_damage(view, err);
+    goto out;
+  }
   now = engine_view(engine); /* checkpoints on the way may have put new runs in front */
   runs = runs_with(now, run, view->runs, width, &n);
   os_mutex_lock(&engine->manifest_lock);
