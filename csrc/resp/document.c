@@ -47,6 +47,15 @@ toon_status document_read_hash(command_call *call, size_t i, document *d) {
   return d->tree.nodes[0].kind == '{' ? TOON_OK : command_wrong_type(call);
 }
 
+toon_status document_with(command_call *call, toon_status (*read)(command_call *call, size_t i, document *d),
+                          document_fn fn) {
+  document d;
+  toon_status status = read(call, 1, &d);
+  if (status == TOON_OK) status = fn(call, &d);
+  document_free(&d);
+  return status;
+}
+
 toon_status document_save(command_call *call, document *d, bool hash) {
   toon_buf json = {0};
   if (hash && d->tree.nodes[0].count == 0) return data_delete(call, d->key);

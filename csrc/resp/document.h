@@ -22,6 +22,10 @@ toon_status document_read_hash(command_call *call, size_t i, document *d);
 /* Put it back; an object that is a hash without fields is deleted (`hash`). */
 toon_status document_save(command_call *call, document *d, bool hash);
 void document_free(document *d);
+/* Read the document that argument 1 names by `read`, one of the two above, do something with it, and free it. */
+typedef toon_status (*document_fn)(command_call *call, document *d);
+toon_status document_with(command_call *call, toon_status (*read)(command_call *call, size_t i, document *d),
+                          document_fn fn);
 /* Memory for a text that the tree borrows from, until document_free. */
 toon_status document_text(document *d, toon_buf **out);
 /* A new node: of JSON text; of bytes, as a string. */

@@ -39,15 +39,7 @@ static toon_status reply_name(command_call *call, const document *d, uint32_t no
 
 /* ---- reading ---- */
 
-typedef toon_status (*hash_fn)(command_call *call, document *d);
-
-static toon_status with_hash(command_call *call, hash_fn fn) {
-  document d;
-  toon_status status = document_read_hash(call, 1, &d);
-  if (status == TOON_OK) status = fn(call, &d);
-  document_free(&d);
-  return status;
-}
+static toon_status with_hash(command_call *call, document_fn fn) { return document_with(call, document_read_hash, fn); }
 
 static toon_status hget(command_call *call, document *d) {
   toon_slice key;

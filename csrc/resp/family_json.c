@@ -183,12 +183,8 @@ static toon_status type(command_call *call, document *d) {
 }
 
 toon_status command_json_type(command_call *call) {
-  document d;
   if (call->count > 3) return command_syntax_error(call);
-  toon_status status = document_read(call, 1, &d);
-  if (status == TOON_OK) status = type(call, &d);
-  document_free(&d);
-  return status;
+  return document_with(call, document_read, type);
 }
 
 /* ---- writing ---- */
@@ -227,13 +223,7 @@ static toon_status set(command_call *call, document *d) {
 }
 
 /* JSON.SET key path value [NX | XX] */
-toon_status command_json_set(command_call *call) {
-  document d;
-  toon_status status = document_read(call, 1, &d);
-  if (status == TOON_OK) status = set(call, &d);
-  document_free(&d);
-  return status;
-}
+toon_status command_json_set(command_call *call) { return document_with(call, document_read, set); }
 
 static toon_status del(command_call *call, document *d) {
   path p;
@@ -254,12 +244,8 @@ static toon_status del(command_call *call, document *d) {
 
 /* JSON.DEL key [path] */
 toon_status command_json_del(command_call *call) {
-  document d;
   if (call->count > 3) return command_syntax_error(call);
-  toon_status status = document_read(call, 1, &d);
-  if (status == TOON_OK) status = del(call, &d);
-  document_free(&d);
-  return status;
+  return document_with(call, document_read, del);
 }
 
 static bool number_of(toon_slice text, long double *out) { return command_float(text, out) && !isinf(*out); }
@@ -300,10 +286,4 @@ static toon_status add(command_call *call, document *d) {
 }
 
 /* JSON.NUMINCRBY key path number */
-toon_status command_json_numincrby(command_call *call) {
-  document d;
-  toon_status status = document_read(call, 1, &d);
-  if (status == TOON_OK) status = add(call, &d);
-  document_free(&d);
-  return status;
-}
+toon_status command_json_numincrby(command_call *call) { return document_with(call, document_read, add); }
