@@ -3,6 +3,7 @@
 #define TOON_TEST_API_H
 
 #include "os/memfs.h"
+#include "stats.h"
 #include "toonstore.h"
 
 #include <stdbool.h>
@@ -77,17 +78,6 @@ static inline toon_status del(toon_db *db, const char *key, uint64_t *existed) {
   if (status == TOON_OK) return commit_one(db, batch, existed);
   toon_batch_free(batch);
   return status;
-}
-/* The first number behind "name": in the statistics. */
-static inline uint64_t stat_of(toon_db *db, const char *name) {
-  toon_buf json = {0};
-  uint64_t n = 0;
-  if (toon_stats(db, &json, &err) == TOON_OK && toon_buf_byte(&json, 0) == TOON_OK) {
-    const char *at = strstr((const char *)json.ptr, name);
-    if (at) n = strtoull(at + strlen(name) + 2, NULL, 10);
-  }
-  toon_buf_free(&json);
-  return n;
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* Rows that lapse, and the sweeper that clears them up: on a file system in memory whose clock the tests move. */
 #include "check.h"
+#include "stats.h"
 #include "base/alloc.h"
 #include "os/memfs.h"
 #include "toonstore.h"
@@ -65,17 +66,6 @@ static uint64_t size_of(uint8_t space) {
   CHECK_EQ(toon_size(db, space, &n, &err), TOON_OK);
   return n;
 }
-static uint64_t stat_of(const char *name) {
-  toon_buf json = {0};
-  char pattern[64];
-  CHECK_EQ(toon_stats(db, &json, &err), TOON_OK);
-  CHECK_EQ(toon_buf_byte(&json, 0), TOON_OK);
-  snprintf(pattern, sizeof pattern, "\"%s\":", name);
-  const char *at = strstr((char *)json.ptr, pattern);
-  uint64_t n = at ? strtoull(at + strlen(pattern), NULL, 10) : UINT64_MAX;
-  toon_buf_free(&json);
-  return n;
-}
 static void checkpoint(void) { CHECK_EQ(toon_checkpoint(db, &err), TOON_OK); }
 static bool early(void *ctx, double done) {
   (void)ctx;
@@ -85,13 +75,13 @@ static bool early(void *ctx, double done) {
 static void sweep_after(int64_t ms, uint64_t rows) {
   os_memfs_advance_ms(fs, ms, (uint64_t)ms + 2000);
   static int patience = 3000;
-  for (int i = 0; stat_of("rowsExpired") < rows; i++) {
+  for (int i = 0; stat_of(db, "rowsExpired") < rows; i++) {
     if (i >= patience) patience = 10; /* the rest fails as well */
     if (i >= patience) break;
     checkpoint();
     usleep(1000);
   }
-  CHECK_EQ(stat_of("rowsExpired"), rows);
+  CHECK_EQ(stat_of(db, "rowsExpired"), rows);
   toon_status status = toon_compact(db, early, NULL, &err); /* has its turn when the sweeper's step has ended */
   CHECK(status == TOON_OK || status == TOON_ETIMEOUT);
 }
@@ -113,16 +103,16 @@ TEST(lapsed_rows_stop_counting) {
   sweep_after(1000, 0);
   CHECK_EQ(size_of(TOON_SPACE_USER), 1000);
   CHECK_EQ(size_of(TOON_SPACE_ROW), 2);
-  uint64_t live = stat_of("liveBytes");
+  uint64_t live = stat_of(db, "liveBytes");
   sweep_after(5000, 501);
   CHECK_EQ(size_of(TOON_SPACE_USER), 500);
   CHECK_EQ(size_of(TOON_SPACE_ROW), 1);
   CHECK_EQ(get("k0001"), -1);
   CHECK(get("k0002") != -1);
   checkpoint();
-  CHECK(stat_of("liveBytes") < live * 8 / 10); /* half of the rows, and the delete lines */
+  CHECK(stat_of(db, "liveBytes") < live * 8 / 10); /* half of the rows, and the delete lines */
   CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
-  CHECK(stat_of("bytes") < live * 7 / 10);
+  CHECK(stat_of(db, "bytes") < live * 7 / 10);
   for (int i = 0; i < 2; i++) {
     CHECK_EQ(size_of(TOON_SPACE_USER), 500);
     CHECK_EQ(size_of(TOON_SPACE_ROW), 1);
@@ -152,7 +142,7 @@ TEST(a_lapsed_put_never_uncovers_an_older_value) {
     CHECK_EQ(get("a"), -1);
     if (order & 4) CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
     CHECK_EQ(get("a"), -1);
-    CHECK_EQ(stat_of("rowsExpired"), 0);
+    CHECK_EQ(stat_of(db, "rowsExpired"), 0);
     if (order & 8) {
       reopen();
       CHECK_EQ(get("a"), -1);

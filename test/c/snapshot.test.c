@@ -1,5 +1,6 @@
 /* What snapshots hold, and what they do not: versions in the delta, views, and the limits on both. */
 #include "check.h"
+#include "stats.h"
 #include "memory.h"
 #include "base/alloc.h"
 #include "os/memfs.h"
@@ -68,17 +69,6 @@ static toon_snapshot *snap(void) {
   CHECK_EQ(toon_snapshot_open(db, &s, &err), TOON_OK);
   return s;
 }
-static uint64_t stat_of(const char *name) {
-  toon_buf json = {0};
-  char pattern[64];
-  CHECK_EQ(toon_stats(db, &json, &err), TOON_OK);
-  CHECK_EQ(toon_buf_byte(&json, 0), TOON_OK);
-  snprintf(pattern, sizeof pattern, "\"%s\":", name);
-  const char *at = strstr((char *)json.ptr, pattern);
-  uint64_t n = at ? strtoull(at + strlen(pattern), NULL, 10) : UINT64_MAX;
-  toon_buf_free(&json);
-  return n;
-}
 /* Write keys k0 ..., again and again: `groups` commits of `rows` rows. The values are numbers, or texts of 8 KB. */
 static void overwrite(long groups, int rows, int keys, bool large) {
   static char key[16], text[8200];
@@ -101,10 +91,10 @@ static void overwrite(long groups, int rows, int keys, bool large) {
 TEST(a_hot_key_does_not_grow_the_delta) {
   start(1 << 30, 1 << 30, 1ull << 40);
   overwrite(100, 1000, 10, false);
-  uint64_t bytes = stat_of("deltaBytes");
+  uint64_t bytes = stat_of(db, "deltaBytes");
   CHECK(bytes < 2 << 20);
   overwrite(1000, 1000, 10, false);
-  CHECK(stat_of("deltaBytes") <= bytes + (1 << 20)); /* a million versions of 48 bytes */
+  CHECK(stat_of(db, "deltaBytes") <= bytes + (1 << 20)); /* a million versions of 48 bytes */
   toon_snapshot *old = snap();                       /* one that stays, and those of transactions that come and go */
   put("hot", 0);
   for (long n = 1; n < 100000; n++) {
@@ -113,10 +103,10 @@ TEST(a_hot_key_does_not_grow_the_delta) {
     if (n % 1000 == 0) CHECK_EQ(get_at(s, "hot"), n - 1);
     toon_snapshot_close(s);
   }
-  CHECK(stat_of("deltaBytes") <= bytes + (1 << 20));
+  CHECK(stat_of(db, "deltaBytes") <= bytes + (1 << 20));
   CHECK_EQ(get_at(old, "hot"), -1);
   CHECK_EQ(get_at(old, "k3"), 999);
-  CHECK_EQ(stat_of("checkpoints"), 1); /* that of the creation */
+  CHECK_EQ(stat_of(db, "checkpoints"), 1); /* that of the creation */
   toon_snapshot_close(old);
   stop();
 }
@@ -261,19 +251,19 @@ TEST(a_snapshot_that_holds_back_too_much_is_given_up) {
     }
     CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
     if (g == 2) {
-      CHECK_EQ(stat_of("open"), 3);
-      CHECK(stat_of("fileBytes") > 1 << 20);
-      CHECK_EQ(stat_of("dropped"), 0);
+      CHECK_EQ(stat_of(db, "open"), 3);
+      CHECK(stat_of(db, "fileBytes") > 1 << 20);
+      CHECK_EQ(stat_of(db, "dropped"), 0);
       CHECK_EQ(get_at(held[2], "g"), 2);
     }
   }
-  for (int i = 0; i < 3000 && stat_of("fileBytes") > 4 << 20; i++) {
+  for (int i = 0; i < 3000 && stat_of(db, "fileBytes") > 4 << 20; i++) {
     os_memfs_advance_ms(fs, 0, 1000);
     CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
     usleep(500);
   }
-  CHECK(stat_of("fileBytes") <= 4 << 20);
-  CHECK_EQ(stat_of("open") + stat_of("dropped"), GENERATIONS);
+  CHECK(stat_of(db, "fileBytes") <= 4 << 20);
+  CHECK_EQ(stat_of(db, "open") + stat_of(db, "dropped"), GENERATIONS);
   CHECK_EQ(get_at(held[GENERATIONS - 1], "g"), GENERATIONS - 1);
   CHECK_EQ(get_at(held[3], "g"), -2);
   CHECK_EQ(step(idle), TOON_ESNAPSHOT);
@@ -291,7 +281,7 @@ TEST(a_snapshot_that_holds_back_too_much_is_given_up) {
   toon_cursor_close(used);
   for (int g = 0; g < GENERATIONS; g++)
     if (g != 1) toon_snapshot_close(held[g]);
-  CHECK_EQ(stat_of("open"), 0);
+  CHECK_EQ(stat_of(db, "open"), 0);
   stop();
 }
 
@@ -303,17 +293,17 @@ TEST(an_old_snapshot_is_given_up_if_it_holds_something_back) {
   os_memfs_advance_ms(fs, 0, 3 * 3600000);
   for (int i = 0; i < 20; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
   CHECK_EQ(get_at(old, "g"), 1); /* it costs nothing */
-  CHECK_EQ(stat_of("oldestMs"), 3 * 3600000);
+  CHECK_EQ(stat_of(db, "oldestMs"), 3 * 3600000);
   overwrite(23, 100, 2300, true);
   CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
-  for (int i = 0; i < 3000 && stat_of("dropped") == 0; i++) {
+  for (int i = 0; i < 3000 && stat_of(db, "dropped") == 0; i++) {
     os_memfs_advance_ms(fs, 0, 1000);
     CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
     usleep(500);
   }
   CHECK_EQ(get_at(old, "g"), -2);
-  CHECK_EQ(stat_of("fileBytes"), 0);
-  CHECK_EQ(stat_of("open"), 0);
+  CHECK_EQ(stat_of(db, "fileBytes"), 0);
+  CHECK_EQ(stat_of(db, "open"), 0);
   toon_snapshot_close(old);
   stop();
 }
@@ -342,7 +332,7 @@ TEST(a_snapshot_is_given_up_under_its_readers) {
     race.stop = false;
     race.bad = 0;
     for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, drop_reader, NULL);
-    while (g < GENERATIONS && stat_of("dropped") == 0) {
+    while (g < GENERATIONS && stat_of(db, "dropped") == 0) {
       overwrite(2, 10, 20, true);
       for (long n = 0; n < 300; n++) put("hot", 6 + n);
       young[g++] = snap();
@@ -354,7 +344,7 @@ TEST(a_snapshot_is_given_up_under_its_readers) {
     race.stop = true;
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     CHECK_EQ(race.bad, 0);
-    CHECK(stat_of("dropped") > 0);
+    CHECK(stat_of(db, "dropped") > 0);
     toon_snapshot_close(shared);
     while (g) toon_snapshot_close(young[--g]);
     stop();
