@@ -3,7 +3,7 @@
 const assert = require('node:assert')
 const { once } = require('node:events')
 const { setup } = require('./support')
-const { Client } = require('./resp-client')
+const { Client, served } = require('./resp-client')
 const { encode } = require('..')
 const { estimateTokens } = require('../lib/tokens')
 
@@ -11,18 +11,8 @@ const utf8 = text => Buffer.from(text, 'latin1').toString()
 
 describe('documents of the server', () => {
   const { openStore } = setup()
-  let db, server, client
-
-  beforeEach(async () => {
-    db = await openStore()
-    server = await db.listen({ port: 0 })
-    client = new Client(server.port)
-  })
-
-  afterEach(async () => {
-    client.close()
-    await server.close()
-  })
+  let db, client
+  served(openStore, given => { ({ db, client } = given) })
 
   it('answers JSON commands', async () => {
     const error = text => ({ error: `ERR ${text}` })

@@ -2,22 +2,12 @@
 // Objects as hashes for Redis clients, and hashes as objects for JavaScript.
 const assert = require('node:assert')
 const { setup } = require('./support')
-const { Client } = require('./resp-client')
+const { served } = require('./resp-client')
 
 describe('hashes of the server', () => {
   const { openStore } = setup()
-  let db, server, client
-
-  beforeEach(async () => {
-    db = await openStore()
-    server = await db.listen({ port: 0 })
-    client = new Client(server.port)
-  })
-
-  afterEach(async () => {
-    client.close()
-    await server.close()
-  })
+  let db, client
+  served(openStore, given => { ({ db, client } = given) })
 
   it('are the objects that JavaScript stores', async () => {
     await db.put('u', { name: 'Ada', age: 36, admin: true, none: null, tags: ['a', 'b'], at: { x: 1 } })

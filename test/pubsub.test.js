@@ -3,29 +3,12 @@
 const assert = require('node:assert')
 const { once } = require('node:events')
 const { setup } = require('./support')
-const { Client } = require('./resp-client')
+const { served } = require('./resp-client')
 
 describe('publish and subscribe', () => {
   const { openStore } = setup()
-  let db, server, client
-  const clients = []
-
-  function connect () {
-    const c = new Client(server.port)
-    clients.push(c)
-    return c
-  }
-
-  beforeEach(async () => {
-    db = await openStore()
-    server = await db.listen({ port: 0 })
-    client = connect()
-  })
-
-  afterEach(async () => {
-    for (const c of clients.splice(0)) c.close()
-    await server.close()
-  })
+  let db, client
+  const connect = served(openStore, given => { ({ db, client } = given) })
 
   it('gives messages to channels and patterns, in order, and lets only some commands through', async () => {
     const sub = connect()
@@ -91,7 +74,7 @@ describe('publish and subscribe', () => {
 
   it('closes a subscriber that does not read, and serves the others', async () => {
     const small = await db.listen({ port: 0, pushLimit: 100000 })
-    const [lazy, keen, publisher] = Array.from({ length: 3 }, () => { const c = new Client(small.port); clients.push(c); return c })
+    const [lazy, keen, publisher] = Array.from({ length: 3 }, () => connect(small.port))
     await Promise.all([lazy.call('SUBSCRIBE', 'news'), keen.call('PSUBSCRIBE', 'n*')])
     lazy.socket.pause()
     let sent = 0

@@ -78,4 +78,35 @@ function parse (text, at) {
   }
 }
 
-module.exports = { Client, encode, parse }
+/**
+ * Before each test of a suite a store with a server and a client, which `given` takes; all is closed after it.
+ *
+ * @param {function(): Promise<ToonStore>} openStore - of setup() in support.js
+ * @param {function({ db, server, client })} given
+ * @returns {function(number?): Client} connects one more, to that server or to the one at a port
+ */
+function served (openStore, given) {
+  const clients = []
+  let server
+
+  function connect (port = server.port) {
+    const client = new Client(port)
+    clients.push(client)
+    return client
+  }
+
+  beforeEach(async () => {
+    const db = await openStore()
+    server = await db.listen({ port: 0 })
+    given({ db, server, client: connect() })
+  })
+
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.close()
+    await server.close()
+  })
+
+  return connect
+}
+
+module.exports = { Client, encode, parse, served }

@@ -2,29 +2,12 @@
 // How commands of the server and writes of JavaScript come into one order, and how few commits they take.
 const assert = require('node:assert')
 const { setup } = require('./support')
-const { Client, encode } = require('./resp-client')
+const { encode, served } = require('./resp-client')
 
 describe('the order of the server', () => {
   const { openStore } = setup()
-  let db, server, client
-  const clients = []
-
-  function connect () {
-    const c = new Client(server.port)
-    clients.push(c)
-    return c
-  }
-
-  beforeEach(async () => {
-    db = await openStore()
-    server = await db.listen({ port: 0 })
-    client = connect()
-  })
-
-  afterEach(async () => {
-    for (const c of clients.splice(0)) c.close()
-    await server.close()
-  })
+  let db, client
+  const connect = served(openStore, given => { ({ db, client } = given) })
 
   const commits = () => db.stats().sequence
 
@@ -101,8 +84,7 @@ describe('the order of the server', () => {
   it('fails only the command that cannot be stored, and what is behind it sees that', async () => {
     const small = await openStore({ maxValueSize: 50 })
     const other = await small.listen({ port: 0 })
-    const c = new Client(other.port)
-    clients.push(c)
+    const c = connect(other.port)
     const quotes = '"'.repeat(40) // fewer than 50 bytes as they come, more as they are stored
     const replies = await c.pipeline(['SET a 1', ['SET', 'a', quotes], 'APPEND a 2', 'GET a', ['MSET', 'b', '1', 'c', 'x'.repeat(60)], 'EXISTS b', 'GET a'])
     assert.match(replies[1].error, /maxValueSize/)
