@@ -63,6 +63,10 @@ toon_options toon_options_default(void);
  * directory in this process wait. TOON_ENOTFOUND, TOON_ELOCKED, TOON_ECORRUPT, TOON_EFORMAT, TOON_EINVAL, TOON_EIO… */
 toon_status toon_open(const char *path, const toon_options *options, toon_db **out, toon_error *err);
 
+/* Take no more writes through this handle: toon_commit and toon_submit give TOON_ECLOSED from now on, and what was submitted
+ * before is still done. Never waits. For a program whose threads go on writing: toon_stop, let them end, toon_close. */
+void toon_stop(toon_db *db);
+
 /* Close a handle; the last one of an engine writes what waits, checkpoints and marks the store clean. The handle is gone
  * whatever is returned; an error tells that the end was not clean (a poisoned log, a full disk): the next open recovers.
  * Snapshots and cursors of the handle must be closed before. */

@@ -213,6 +213,7 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   c.e->stores.remove(store->handle);
   store_unwatch(store);
   store->closing = true;
+  toon_stop(store->db); /* a job that leads need not go on for other threads' writes */
   store_hold(store);
   queries_close(store);
   cursors_close(store);

@@ -23,6 +23,13 @@ void background_want_checkpoint(store_engine *engine) {
   os_mutex_unlock(&engine->wake_lock);
 }
 
+void background_want_leader(store_engine *engine) {
+  os_mutex_lock(&engine->wake_lock);
+  engine->want_leader = true;
+  os_cond_signal(&engine->wake_cond);
+  os_mutex_unlock(&engine->wake_lock);
+}
+
 /* Milliseconds until the next sync is due; UINT64_MAX if none ever is. */
 static uint64_t sync_due_in(store_engine *engine) {
   if (engine->options.durability != TOON_DURABLE_INTERVAL) return UINT64_MAX;
@@ -81,7 +88,10 @@ void background_checkpoint_if_wanted(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
   bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
   os_mutex_unlock(&engine->wake_lock);
-  if (wanted) checkpoint_now(engine);
+  if (!wanted) return;
+  checkpoint_now(engine);
+  snapshot_limit(engine); /* long work must not keep it from being looked after */
+  snapshot_release(engine);
 }
 
 toon_status background_between(store_engine *engine, toon_error *err) {
@@ -173,6 +183,8 @@ static void *background_main(void *arg) {
   os_mutex_lock(&engine->wake_lock);
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
+    bool lead = engine->want_leader;
+    engine->want_leader = false;
     uint64_t wait = sync_due_in(engine), due = sweep_due_in(engine);
     if (due != UINT64_MAX && due > LOOK_MS) due = LOOK_MS;
     if (due < wait) wait = due;
@@ -183,7 +195,7 @@ static void *background_main(void *arg) {
     uint64_t now = engine_now_ns(engine), idle_in = now < tidy_ns ? (tidy_ns - now) / 1000000 : 0;
     bool idle = tidy && !retry && !idle_in;
     if (tidy && !retry && wait > idle_in) wait = idle_in;
-    if (!wanted && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
+    if (!wanted && !lead && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
       else
@@ -192,6 +204,7 @@ static void *background_main(void *arg) {
       if (!held && !atomic_load(&engine->snapshots_open)) continue;
     }
     os_mutex_unlock(&engine->wake_lock);
+    if (lead) commit_lead_waiting(engine);
     background_slice(engine);
     engine_release_retired(engine);
     compact_unlink_removed(engine, false);

@@ -707,26 +707,36 @@ static void lead_group(store_engine *engine, place *at, const toon_error *no_roo
   group_reset(engine); /* while the batches that hold its keys are still there */
 }
 
-static void finish_batch(store_engine *engine, toon_batch *batch) {
+/* Give the batch back. True if `leader` takes no more writes and waits for none: then it need not lead any longer. */
+static bool finish_batch(store_engine *engine, toon_batch *batch, const toon_db *leader) {
+  toon_db *db = batch->db; /* the batch may go in its done function; the handle stays until it waits for nothing */
   toon_done_fn done = batch->done_fn;
-  if (done) {
-    done(batch->done_ctx, batch);
-    return;
-  }
+  if (done) done(batch->done_ctx, batch);
   os_mutex_lock(&engine->queue_lock);
-  batch->done = true;
-  os_cond_broadcast(&engine->queue_cond);
+  if (!done) batch->done = true;
+  db->waiting--;
+  if (!done || !db->waiting) os_cond_broadcast(&engine->queue_cond);
+  bool leave = leader && leader->stopped && !leader->waiting;
   os_mutex_unlock(&engine->queue_lock);
+  return leave;
 }
 
-/* Commit group after group of the list. With `until`, stop once that batch is done: what is left is returned. */
-static toon_batch *lead_list(store_engine *engine, toon_batch *list, const toon_batch *until) {
+/* Who leads, and for how long: a caller of toon_commit until its batch is done, a handle's toon_lead until nothing waits or the
+ * handle has been stopped and waits for nothing, the background thread (both NULL) for one list. */
+typedef struct commit_leader {
+  const toon_batch *until;
+  const toon_db *db;
+} commit_leader;
+
+/* Commit group after group of the list; what is left when the leader stops is returned. */
+static toon_batch *lead_list(store_engine *engine, toon_batch *list, commit_leader leader) {
   place at = {list, list->next_member};
   toon_batch *unfinished = list;
   bool stop = false;
   while (unfinished && !stop) {
     toon_error err;
-    bool room = wait_for_room(engine, &err) == TOON_OK;
+    /* The background thread makes room itself. */
+    bool waits = leader.until || leader.db, room = !waits || wait_for_room(engine, &err) == TOON_OK;
     os_mutex_lock(&engine->commit_lock);
     lead_group(engine, &at, room ? NULL : &err);
     os_mutex_unlock(&engine->commit_lock);
@@ -734,24 +744,24 @@ static toon_batch *lead_list(store_engine *engine, toon_batch *list, const toon_
       toon_batch *batch = unfinished;
       unfinished = batch->next;
       if (batch == at.batch) at = (place){unfinished, 0};
-      stop = stop || batch == until;
-      finish_batch(engine, batch);
+      bool own = batch == leader.until, leave = finish_batch(engine, batch, leader.db);
+      stop = stop || own || leave;
     }
   }
   if (unfinished) unfinished->next_member = at.member;
   return unfinished;
 }
 
-/* Lead until nothing waits, or, as a guest (a caller of toon_commit), until `until` is done: nobody is kept working for
- * others. queue_lock held, nobody leading. */
-static void lead_locked(store_engine *engine, const toon_batch *until) {
+/* queue_lock held, nobody leading. */
+static void lead_locked(store_engine *engine, commit_leader leader) {
   engine->leading = true;
-  engine->guest = until != NULL;
-  while (engine->queue_head && !(until && until->done)) {
+  engine->guest = !leader.db;
+  bool stop = false;
+  while (engine->queue_head && !stop) {
     toon_batch *list = engine->queue_head;
     engine->queue_head = engine->queue_tail = NULL;
     os_mutex_unlock(&engine->queue_lock);
-    toon_batch *left = lead_list(engine, list, until);
+    toon_batch *left = lead_list(engine, list, leader);
     os_mutex_lock(&engine->queue_lock);
     if (left) { /* back to the head of the queue */
       toon_batch *last = left;
@@ -760,8 +770,11 @@ static void lead_locked(store_engine *engine, const toon_batch *until) {
       if (!engine->queue_tail) engine->queue_tail = last;
       engine->queue_head = left;
     }
+    stop = leader.until ? leader.until->done : !leader.db || (leader.db->stopped && !leader.db->waiting);
   }
   engine->leading = engine->guest = false;
+  /* Whoever waits in toon_commit leads then; for the others the background thread does, unless somebody was asked to. */
+  if (engine->queue_head && leader.db) background_want_leader(engine);
   os_cond_broadcast(&engine->queue_cond);
 }
 
@@ -770,7 +783,36 @@ void toon_lead(toon_db *db) {
   os_mutex_lock(&engine->queue_lock);
   engine->lead_requested = false;
   while (engine->leading && engine->guest) os_cond_wait(&engine->queue_cond, &engine->queue_lock); /* a group or two */
-  if (!engine->leading) lead_locked(engine, NULL); /* else: whoever leads takes everything before it stops */
+  /* Else: whoever leads takes everything before it stops, or sees to it. */
+  if (!engine->leading) lead_locked(engine, (commit_leader){.db = db});
+  os_mutex_unlock(&engine->queue_lock);
+}
+
+void commit_lead_waiting(store_engine *engine) {
+  os_mutex_lock(&engine->queue_lock);
+  if (!engine->leading) lead_locked(engine, (commit_leader){0});
+  os_mutex_unlock(&engine->queue_lock);
+}
+
+void toon_stop(toon_db *db) {
+  os_mutex_lock(&db->engine->queue_lock);
+  db->stopped = true;
+  os_cond_broadcast(&db->engine->queue_cond);
+  os_mutex_unlock(&db->engine->queue_lock);
+}
+
+void commit_finish(toon_db *db) {
+  store_engine *engine = db->engine;
+  toon_stop(db);
+  os_mutex_lock(&engine->queue_lock);
+  while (db->waiting) {
+    if (engine->leading)
+      os_cond_wait(&engine->queue_cond, &engine->queue_lock);
+    else
+      lead_locked(engine, (commit_leader){.db = db});
+  }
+  if (engine->queue_head && !engine->leading) background_want_leader(engine); /* who was asked to lead may be us */
+  engine->lead_requested = false;
   os_mutex_unlock(&engine->queue_lock);
 }
 
@@ -784,6 +826,12 @@ static toon_status enqueue(store_engine *engine, toon_batch *batch, toon_done_fn
   batch->done_ctx = ctx;
   batch->next = NULL;
   os_mutex_lock(&engine->queue_lock);
+  if (batch->db->stopped) {
+    batch->submitted = false;
+    os_mutex_unlock(&engine->queue_lock);
+    return toon_fail(err, TOON_ECLOSED, NULL);
+  }
+  batch->db->waiting++;
   if (engine->queue_tail)
     engine->queue_tail->next = batch;
   else
@@ -811,7 +859,7 @@ toon_status toon_commit(toon_db *db, toon_batch *batch, toon_error *err) {
     if (engine->leading)
       os_cond_wait(&engine->queue_cond, &engine->queue_lock);
     else
-      lead_locked(engine, batch);
+      lead_locked(engine, (commit_leader){.until = batch});
   }
   os_mutex_unlock(&engine->queue_lock);
   return TOON_OK;

@@ -138,7 +138,7 @@ typedef struct store_engine {
   os_mutex wake_lock;
   os_cond wake_cond, idle_cond;
   os_thread background;
-  bool background_started, stop, want_checkpoint;
+  bool background_started, stop, want_checkpoint, want_leader;
   int64_t expiry_due;                            /* rows lapse from this time on; 0: none does */
   uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
   toon_status checkpoint_status;
@@ -168,6 +168,8 @@ struct toon_db {
   uint32_t spare_count;
   _Atomic uint64_t seen_nearly_full, seen_failures; /* by toon_events */
   cache_words words;
+  bool stopped;     /* queue_lock: no more writes */
+  uint64_t waiting; /* queue_lock: its batches that have no results yet */
 };
 
 /* ---- view.c and friends, on the engine ---- */
@@ -203,6 +205,11 @@ toon_status commit_sync_log(store_engine *engine, log_segment *segment, bool who
 /* TOON_OK, or the poison. */
 toon_status engine_check_poison(store_engine *engine, toon_error *err);
 toon_status engine_withdraw_clean(store_engine *engine, toon_error *err);
+
+/* Take no more writes through the handle, and see to it that those submitted are done; not those of other handles. */
+void commit_finish(toon_db *db);
+/* Commit what waits now, if nobody leads. Background thread. */
+void commit_lead_waiting(store_engine *engine);
 
 /* ---- tally.c: exact counts ---- */
 /* Resolve what was not yet, of the active delta (0) or the frozen one (1), against what lies below. */
@@ -287,6 +294,8 @@ toon_status background_between(store_engine *engine, toon_error *err);
 /* Called now and then from long work of the background thread: does what is due. */
 void background_slice(store_engine *engine);
 bool background_stopping(store_engine *engine);
+/* Somebody stopped leading while batches of others wait. */
+void background_want_leader(store_engine *engine);
 /* Wait for a checkpoint that begins after the call. */
 toon_status background_checkpoint(store_engine *engine, toon_error *err);
 

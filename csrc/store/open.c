@@ -295,10 +295,7 @@ toon_status toon_close(toon_db *db, toon_error *err) {
   toon_status status = TOON_OK;
   toon_error local;
   if (!err) err = &local;
-  toon_lead(db); /* what was submitted and found no leader */
-  os_mutex_lock(&engine->queue_lock);
-  while (engine->leading || engine->queue_head) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
-  os_mutex_unlock(&engine->queue_lock);
+  commit_finish(db);
 
   os_mutex_lock(&registry_lock);
   bool last = --engine->handles == 0;

@@ -1,0 +1,161 @@
+/* Closing while others write: it ends, they are told, and nothing that was acknowledged is lost. */
+#include "check.h"
+#include "base/alloc.h"
+#include "os/memfs.h"
+#include "toonstore.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+static os_memfs *fs;
+static toon_db *db, *other;
+
+static toon_status open_store(toon_db **out) {
+  toon_options o = toon_options_default();
+  o.vfs = os_memfs_vfs(fs);
+  o.durability = TOON_DURABLE_CLOSE;
+  return toon_open("/d", &o, out, NULL);
+}
+
+typedef struct writer {
+  toon_db *db;
+  int id;
+  long written;
+  toon_status end;
+  pthread_t thread;
+} writer;
+static _Atomic bool enough;
+
+static toon_status write_one(toon_db *to, int id, long n) {
+  char key[32];
+  uint64_t value;
+  toon_batch *b;
+  snprintf(key, sizeof key, "%d/%ld", id, n);
+  TOON_TRY(toon_batch_new(to, &b, NULL));
+  toon_status status =
+      toon_batch_put(b, toon_user_key(key, strlen(key)), TOON_INPUT_JSON, toon_slice_of("1", 1), NULL, NULL);
+  if (status == TOON_OK) status = toon_commit(to, b, NULL);
+  if (status == TOON_OK) status = toon_batch_result(b, 0, &value, NULL);
+  toon_batch_free(b);
+  return status;
+}
+static void *write_on(void *arg) {
+  writer *w = arg;
+  while (!enough && (w->end = write_one(w->db, w->id, w->written)) == TOON_OK) w->written++;
+  return NULL;
+}
+static void check_written(const writer *writers, int count) {
+  for (int i = 0; i < count; i++)
+    for (long n = 0; n <= writers[i].written; n++) {
+      char key[32];
+      bool found;
+      snprintf(key, sizeof key, "%d/%ld", writers[i].id, n);
+      CHECK_EQ(toon_has(db, NULL, toon_user_key(key, strlen(key)), &found, NULL), TOON_OK);
+      CHECK_EQ(found, n < writers[i].written);
+    }
+}
+static void start(writer *writers, int count, int first) {
+  for (int i = 0; i < count; i++) {
+    writers[i].id = first + i;
+    CHECK_EQ(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
+  }
+}
+
+TEST(steady_writers_are_told_that_the_handle_is_stopped) {
+  for (int round = 0; round < 10; round++) {
+    fs = os_memfs_new();
+    enough = false;
+    CHECK_EQ(open_store(&db), TOON_OK);
+    writer writers[4] = {{.db = db}, {.db = db}, {.db = db}, {.db = db}};
+    start(writers, 4, 0);
+    usleep(1000 * (unsigned)round);
+    toon_stop(db);
+    for (int i = 0; i < 4; i++) {
+      pthread_join(writers[i].thread, NULL);
+      CHECK_EQ(writers[i].end, TOON_ECLOSED);
+    }
+    check_written(writers, 4); /* reads go on */
+    CHECK_EQ(toon_close(db, NULL), TOON_OK);
+    CHECK_EQ(open_store(&db), TOON_OK);
+    check_written(writers, 4);
+    CHECK_EQ(toon_close(db, NULL), TOON_OK);
+    os_memfs_free(fs);
+  }
+}
+
+TEST(a_handle_closes_while_others_of_its_store_write_on) {
+  fs = os_memfs_new();
+  enough = false;
+  CHECK_EQ(open_store(&db), TOON_OK);
+  writer writers[3] = {{.db = db}, {.db = db}, {.db = db}};
+  start(writers, 3, 0);
+  for (long round = 0; round < 50; round++) {
+    CHECK_EQ(open_store(&other), TOON_OK);
+    for (long n = 0; n < 5; n++) CHECK_EQ(write_one(other, 100, 5 * round + n), TOON_OK);
+    CHECK_EQ(toon_close(other, NULL), TOON_OK);
+  }
+  enough = true;
+  for (int i = 0; i < 3; i++) {
+    pthread_join(writers[i].thread, NULL);
+    CHECK_EQ(writers[i].end, TOON_OK);
+  }
+  check_written(writers, 3);
+  check_written(&(writer){.id = 100, .written = 250}, 1);
+  CHECK_EQ(toon_close(db, NULL), TOON_OK);
+  os_memfs_free(fs);
+}
+
+/* Submitted without waiting, by a stream that has a batch under way at any time, while a thread of another handle leads. */
+static _Atomic long submitted, delivered;
+static void submit_next(void *ctx, toon_batch *done);
+static void submit_one(toon_db *to) {
+  toon_batch *b;
+  bool lead = false;
+  CHECK_EQ(toon_batch_new(to, &b, NULL), TOON_OK);
+  CHECK_EQ(toon_batch_put(b, toon_user_key("s", 1), TOON_INPUT_JSON, toon_slice_of("1", 1), NULL, NULL), TOON_OK);
+  submitted++;
+  CHECK_EQ(toon_submit(to, b, submit_next, to, &lead, NULL), TOON_OK);
+  if (lead) toon_lead(to);
+}
+static void submit_next(void *ctx, toon_batch *done) {
+  (void)ctx;
+  toon_batch_free(done);
+  delivered++;
+}
+static void *stream(void *arg) {
+  while (!enough) {
+    while (submitted - delivered > 50 && !enough) usleep(10);
+    submit_one(arg);
+  }
+  return NULL;
+}
+
+TEST(a_leader_whose_handle_is_stopped_hands_over) {
+  fs = os_memfs_new();
+  enough = false;
+  submitted = delivered = 0;
+  CHECK_EQ(open_store(&db), TOON_OK);
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, stream, db);
+  for (int round = 0; round < 30; round++) {
+    pthread_t thread;
+    CHECK_EQ(open_store(&other), TOON_OK);
+    writer w = {other, 7, 0, TOON_OK, thread};
+    pthread_create(&thread, NULL, write_on, &w);
+    usleep(2000);
+    toon_stop(other);
+    pthread_join(thread, NULL);
+    CHECK_EQ(w.end, TOON_ECLOSED);
+    CHECK_EQ(toon_close(other, NULL), TOON_OK);
+  }
+  enough = true;
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  CHECK_EQ(toon_close(db, NULL), TOON_OK);
+  CHECK_EQ(delivered, submitted); /* every one has its result */
+  os_memfs_free(fs);
+}
+
+TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
+
+CHECK_MAIN
