@@ -46,7 +46,13 @@ static void note_failure(store_engine *engine, const toon_error *err) {
 }
 
 void background_slice(store_engine *engine) {
-  if (!engine->background_started || sync_due_in(engine) != 0) return;
+  if (!engine->background_started) return;
+  os_mutex_lock(&engine->wake_lock);
+  bool lead = engine->want_leader;
+  engine->want_leader = false;
+  os_mutex_unlock(&engine->wake_lock);
+  if (lead) commit_lead_waiting(engine);
+  if (sync_due_in(engine) != 0) return;
   toon_error err;
   bool poisoned = atomic_load(&engine->poisoned) != TOON_OK;
   engine->last_sync_ns = engine_now_ns(engine);
@@ -183,8 +189,6 @@ static void *background_main(void *arg) {
   os_mutex_lock(&engine->wake_lock);
   while (!engine->stop) {
     bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
-    bool lead = engine->want_leader;
-    engine->want_leader = false;
     uint64_t wait = sync_due_in(engine), due = sweep_due_in(engine);
     if (due != UINT64_MAX && due > LOOK_MS) due = LOOK_MS;
     if (due < wait) wait = due;
@@ -195,7 +199,8 @@ static void *background_main(void *arg) {
     uint64_t now = engine_now_ns(engine), idle_in = now < tidy_ns ? (tidy_ns - now) / 1000000 : 0;
     bool idle = tidy && !retry && !idle_in;
     if (tidy && !retry && wait > idle_in) wait = idle_in;
-    if (!wanted && !lead && !(engine->retired && !engine->retiring) && !engine->compact_request && wait) {
+    if (!wanted && !engine->want_leader && !(engine->retired && !engine->retiring) && !engine->compact_request &&
+        wait) {
       if (wait == UINT64_MAX)
         os_cond_wait(&engine->wake_cond, &engine->wake_lock);
       else
@@ -204,7 +209,6 @@ static void *background_main(void *arg) {
       if (!held && !atomic_load(&engine->snapshots_open)) continue;
     }
     os_mutex_unlock(&engine->wake_lock);
-    if (lead) commit_lead_waiting(engine);
     background_slice(engine);
     engine_release_retired(engine);
     compact_unlink_removed(engine, false);

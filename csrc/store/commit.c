@@ -790,6 +790,7 @@ void toon_lead(toon_db *db) {
 
 void commit_lead_waiting(store_engine *engine) {
   os_mutex_lock(&engine->queue_lock);
+  while (engine->leading && engine->guest) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
   if (!engine->leading) lead_locked(engine, (commit_leader){0});
   os_mutex_unlock(&engine->queue_lock);
 }
@@ -811,7 +812,7 @@ void commit_finish(toon_db *db) {
     else
       lead_locked(engine, (commit_leader){.db = db});
   }
-  if (engine->queue_head && !engine->leading) background_want_leader(engine); /* who was asked to lead may be us */
+  if (engine->lead_requested) background_want_leader(engine); /* who was asked to lead may be us */
   engine->lead_requested = false;
   os_mutex_unlock(&engine->queue_lock);
 }

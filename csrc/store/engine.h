@@ -291,7 +291,7 @@ toon_status background_compact(store_engine *engine, compact_request *request, t
 void background_checkpoint_if_wanted(store_engine *engine);
 /* Do the checkpoint that is due in the middle of a merge, and merge the newer runs it makes too many. */
 toon_status background_between(store_engine *engine, toon_error *err);
-/* Called now and then from long work of the background thread: does what is due. */
+/* Called now and then from long work of the background thread, which holds no lock: syncs and leads if that is due. */
 void background_slice(store_engine *engine);
 bool background_stopping(store_engine *engine);
 /* Somebody stopped leading while batches of others wait. */

@@ -156,6 +156,102 @@ TEST(a_leader_whose_handle_is_stopped_hands_over) {
   os_memfs_free(fs);
 }
 
+/* Batches that are submitted, and nobody who was asked to lead does. */
+static _Atomic bool held, hold;
+static _Atomic int given;
+static void give(void *ctx, toon_batch *done) {
+  toon_batch_free(done);
+  given++;
+  held = ctx != NULL;
+  while (ctx && hold) usleep(100);
+}
+static void submit_text(toon_db *to, const char *key, size_t size, void *ctx, bool leads) {
+  toon_batch *b;
+  bool lead = false;
+  char *text = malloc(size);
+  REQUIRE(text != NULL);
+  memset(text, 'x', size);
+  CHECK_EQ(toon_batch_new(to, &b, NULL), TOON_OK);
+  CHECK_EQ(toon_batch_put(b, toon_user_key(key, strlen(key)), TOON_INPUT_STRING, toon_slice_of(text, size), NULL, NULL),
+           TOON_OK);
+  CHECK_EQ(toon_submit(to, b, give, ctx, &lead, NULL), TOON_OK);
+  CHECK_EQ(lead, leads);
+  free(text);
+}
+static bool all_given(int count) {
+  for (int i = 0; i < 5000 && given < count; i++) usleep(1000);
+  return given == count;
+}
+static void *write_once(void *arg) {
+  CHECK_EQ(write_one(arg, 1, 1), TOON_OK);
+  return NULL;
+}
+static void *close_it(void *arg) {
+  CHECK_EQ(toon_close(arg, NULL), TOON_OK);
+  return NULL;
+}
+
+TEST(what_a_closed_handle_was_asked_to_lead_is_done_behind_a_guest) {
+  for (int round = 0; round < 20; round++) {
+    pthread_t guest, closer;
+    fs = os_memfs_new();
+    given = 0;
+    hold = true;
+    held = false;
+    CHECK_EQ(open_store(&db), TOON_OK);
+    CHECK_EQ(open_store(&other), TOON_OK);
+    submit_text(other, "a", 1, &hold, true); /* and never leads */
+    CHECK_EQ(pthread_create(&guest, NULL, write_once, db), 0);
+    while (!held) usleep(100);
+    submit_text(db, "b", 1, NULL, false); /* while the guest gives back the first */
+    CHECK_EQ(pthread_create(&closer, NULL, close_it, other), 0);
+    usleep(500);
+    hold = false;
+    pthread_join(guest, NULL);
+    pthread_join(closer, NULL);
+    CHECK(all_given(2));
+    CHECK_EQ(toon_close(db, NULL), TOON_OK);
+    os_memfs_free(fs);
+  }
+}
+
+/* During a compaction, on the thread that does it: a handle closes and leaves a batch to the background thread. */
+static int progress_calls;
+static bool leave_one(void *ctx, double done) {
+  (void)ctx;
+  if (++progress_calls == 1) {
+    submit_text(other, "large", 5 << 20, NULL, true); /* a group of its own */
+    submit_text(db, "b", 1, NULL, false);
+    CHECK_EQ(toon_close(other, NULL), TOON_OK);
+    CHECK_EQ(given, 1);
+  } else if (done < 1) {
+    CHECK_EQ(given, 2);
+  }
+  return true;
+}
+
+TEST(long_work_does_not_keep_the_background_thread_from_leading) {
+  toon_options o = toon_options_default();
+  fs = os_memfs_new();
+  o.vfs = os_memfs_vfs(fs);
+  o.durability = TOON_DURABLE_CLOSE;
+  o.max_value_size = 8 << 20;
+  given = progress_calls = 0;
+  CHECK_EQ(toon_open("/d", &o, &db, NULL), TOON_OK);
+  CHECK_EQ(toon_open("/d", &o, &other, NULL), TOON_OK);
+  for (int i = 0; i < 6; i++) {
+    char key[2] = {(char)('a' + i % 5), 0};
+    submit_text(db, key, 900 << 10, NULL, true);
+    toon_lead(db);
+  }
+  given = 0;
+  CHECK_EQ(toon_compact(db, leave_one, NULL, NULL), TOON_OK);
+  CHECK(progress_calls > 3);
+  CHECK_EQ(given, 2);
+  CHECK_EQ(toon_close(db, NULL), TOON_OK);
+  os_memfs_free(fs);
+}
+
 TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
 
 CHECK_MAIN
