@@ -5,10 +5,11 @@
 const { inspect } = require('node:util')
 const { native, integers } = require('./binding')
 const { ToonError, invalidType, withKey, show } = require('./errors')
-const { AS_VALUE, isBytes, finish } = require('./values')
+const { AS_VALUE, AS_EXISTS, isBytes, finish } = require('./values')
 const { checkObject, checkNames } = require('./options')
 const { ROW_OPTIONS, putOptions } = require('./writes')
 const { transaction } = require('./transactions')
+const { readMany } = require('./rows')
 const { entryOf } = require('./indexkeys')
 const { Indexes, isDocument } = require('./indexes')
 const { makeId, checkId } = require('./ids')
@@ -108,6 +109,41 @@ class Changes {
       }
       this.#tx.putJson(key, one.json, how)
     }
+  }
+
+  /** insert() into a transaction that does nothing else: all that must not be there yet is looked up at once. */
+  insertAlone (prepared, how) {
+    const tx = this.#tx
+    const kept = this.#indexes.kept(tx)
+    const keys = []
+    const forms = []
+    const absent = new Set()
+    let wanted = 0
+    for (const one of prepared) {
+      const document = kept.length > 0 ? seen(one, kept, tx.attempt) : undefined
+      for (const index of kept) {
+        const { key, alone, other } = entryOf(index, one.id, document)
+        if (other && index.unique) return this.insert(prepared, how)
+        if (alone) {
+          absent.add(key)
+          wanted++
+        }
+        keys.push(key)
+        forms.push(alone ? JSON.stringify(one.id) : 'null')
+      }
+      const key = this.#prefix + one.id
+      if (one.given) {
+        absent.add(key)
+        wanted++
+      }
+      keys.push(key)
+      forms.push(one.json)
+    }
+    // insert() knows what stands in the way, and whether it does.
+    if (absent.size < wanted || readMany(tx.source, AS_EXISTS, [...absent], false).includes(true)) {
+      return this.insert(prepared, how)
+    }
+    tx.putFresh(keys, forms, how)
   }
 
   put (id, one, how) {
@@ -419,7 +455,7 @@ class Collection extends CollectionView {
     const how = howOf(options)
     const prepared = prepareAll(Array.isArray(documents) ? documents : [documents])
     if (prepared.length === 0) native.storeNow(this.#writer.handle) // throws if the store is closed
-    else await this.#write(changes => changes.insert(prepared, how))
+    else await this.#write(changes => changes.insertAlone(prepared, how))
     return Array.isArray(documents) ? prepared.map(one => one.id) : prepared[0].id
   }
 

@@ -94,6 +94,7 @@ class Transaction {
   #writer
   #handle // of the snapshot
   #writes = new Map() // id -> { id, key, given, form (undefined: deleted), how }
+  #fresh = [] // { keys, forms, how } of putFresh()
   #expected = null // keys that must be as they were, for collections: id -> key
   #keys = null // what was read, for 'serializable': id -> key
   #ranges = null // { bounds, last, complete }
@@ -315,6 +316,12 @@ class Transaction {
     this.#writes.set(id, { id, key, given: JSON_FORM, form: json, how })
   }
 
+  /** @private put() of string keys and JSON texts; the transaction neither reads nor writes these keys otherwise. */
+  putFresh (keys, forms, how) {
+    this.#check()
+    this.#fresh.push({ keys, forms, how })
+  }
+
   /**
    * @param {string|Uint8Array} key
    * @returns {boolean} whether the key existed
@@ -342,6 +349,10 @@ class Transaction {
     }
   }
 
+  #isEmpty () {
+    return this.#writes.size === 0 && this.#fresh.length === 0
+  }
+
   // Write the transaction as a member of an arena; true if the arena is full.
   #fill (arena) {
     native.arenaBeginAt(arena, this.#handle)
@@ -361,6 +372,13 @@ class Transaction {
         if (form === undefined) native.arenaDelete(arena, key)
         else if (how === undefined) native.arenaPut(arena, given, key, form)
         else native.arenaPutWith(arena, given, key, form, how.ttl, how.expiresAt, 0, 0)
+      }
+      for (const { keys, forms, how } of this.#fresh) {
+        for (let i = 0; i < keys.length; i++) {
+          key = keys[i]
+          if (how === undefined) native.arenaPut(arena, JSON_FORM, key, forms[i])
+          else native.arenaPutWith(arena, JSON_FORM, key, forms[i], how.ttl, how.expiresAt, 0, 0)
+        }
       }
       return native.arenaEnd(arena)
     } catch (err) {
@@ -384,7 +402,7 @@ class Transaction {
     }
     try {
       // What was only read is one moment of the store, so there is nothing to check.
-      this.#commit = this.#writes.size === 0 ? Promise.resolve() : this.#writer.transact(arena => this.#fill(arena))
+      this.#commit = this.#isEmpty() ? Promise.resolve() : this.#writer.transact(arena => this.#fill(arena))
     } catch (err) {
       this.#commit = Promise.reject(err)
     }
@@ -396,7 +414,7 @@ class Transaction {
   commitSync () {
     this.#check()
     try {
-      if (this.#writes.size > 0) this.#writer.sync(arena => this.#fill(arena))
+      if (!this.#isEmpty()) this.#writer.sync(arena => this.#fill(arena))
       this.#commit = Promise.resolve()
     } finally {
       this.#end()

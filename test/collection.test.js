@@ -97,6 +97,7 @@ describe('a collection', () => {
     const { docs } = await filled([])
     assert.equal(await docs.insert({ _id: 'a', n: 1 }), 'a')
     await assert.rejects(docs.insert([{ n: 2 }, { _id: 'a' }]), { code: 'TOON_EUNIQUE', key: 'docs/a' })
+    await assert.rejects(docs.insert([{ _id: 'b' }, { _id: 'b' }]), { code: 'TOON_EUNIQUE', key: 'docs/b' })
     assert.equal(docs.count(), 1)
     await docs.put('a', { n: 2 })
     assert.deepEqual(await docs.update('a', old => ({ ...old, n: old.n + 1 })), { _id: 'a', n: 3 })

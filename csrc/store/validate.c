@@ -12,19 +12,32 @@ static bool is_row(const index_entry *entry, const toon_snapshot *snapshot) {
   return entry->kind == INDEX_PUT && (!entry->expires || entry->expires > snapshot->now);
 }
 
+/* The newest entry of a key. If the view is the snapshot's own still, its runs hold nothing younger than the snapshot and
+ * nothing was dropped from them, so what is not in the deltas has not changed: *settled. */
+static toon_status newest(const store_view *view, const store_view *then, toon_key key, uint64_t hash,
+                          index_entry *entry, bool *found, bool *settled, toon_error *err) {
+  bool cut = false;
+  *settled = view == then;
+  if (!*settled) return view_get(view, 0, key, hash, INDEX_NEWEST, entry, found, err);
+  for (int i = 0; i < 2; i++)
+    if ((*found = view->deltas[i] && index_delta_get(view->deltas[i], key, hash, INDEX_NEWEST, entry, &cut))) break;
+  return TOON_OK;
+}
+
 toon_status validate_key(store_engine *engine, const store_view *view, const toon_snapshot *snapshot, toon_key key,
                          uint64_t hash, toon_error *err) {
   index_entry entry;
-  bool found;
+  bool found, settled;
+  const store_view *then = atomic_load(&snapshot->view);
   TOON_TRY(commit_pending_find(engine, key, hash, &entry, &found, err));
   if (found) { /* by an earlier member: unless it is this member itself, writing a key twice */
     if (entry.position < engine->member_start) return conflict(err);
     return TOON_OK;
   }
-  TOON_TRY(view_get(view, 0, key, hash, INDEX_NEWEST, &entry, &found, err));
-  if (found && entry.sequence <= snapshot->sequence) return TOON_OK;
+  TOON_TRY(newest(view, then, key, hash, &entry, &found, &settled, err));
+  if (found ? entry.sequence <= snapshot->sequence : settled) return TOON_OK;
   if (found && entry.kind == INDEX_PUT) return conflict(err);
-  TOON_TRY(view_get(atomic_load(&snapshot->view), 0, key, hash, snapshot->horizon, &entry, &found, err));
+  TOON_TRY(view_get(then, 0, key, hash, snapshot->horizon, &entry, &found, err));
   return found && is_row(&entry, snapshot) ? conflict(err) : TOON_OK;
 }
 

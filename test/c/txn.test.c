@@ -113,6 +113,19 @@ TEST(a_deletion_whose_trace_was_merged_away_is_still_a_change) {
   stop();
 }
 
+TEST(a_change_that_is_in_a_run_by_now_is_a_change) {
+  start();
+  put("a", "1");
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  toon_snapshot *s = snap(), *t = snap();
+  put("a", "2");
+  put("new", "1");
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  CHECK_EQ(txn(s, "a", NULL, NULL), TOON_ECONFLICT);
+  CHECK_EQ(txn(t, "new", NULL, NULL), TOON_ECONFLICT);
+  stop();
+}
+
 TEST(moves_of_a_compaction_are_no_changes) {
   start();
   put("a", "1");
