@@ -75,16 +75,17 @@ async function serve (settings) {
     throw err.code === 'TOON_EINVAL' ? new UsageError(err.message) : err
   }
   server.on('notice', log)
+  const asked = new Promise(resolve => { // before anybody is told that the server is there
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+    server.once('shutdown', () => resolve('SHUTDOWN'))
+  })
   log('info', `tstd ${version()}, process ${process.pid}, Node.js ${process.version}`)
   log('info', `the store in ${db.path} has ${db.size} keys; durability ${settings.durability}`)
   if (settings.unixsocket !== undefined && host !== undefined) log('info', `ready for connections at unix://${settings.unixsocket}`)
   log('info', `ready for connections at ${server.url}${secrets === undefined ? '' : ' (log in first)'}`)
 
-  const reason = await new Promise(resolve => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-    server.once('shutdown', () => resolve('SHUTDOWN'))
-  })
+  const reason = await asked
   log('info', `${reason}: finishing`)
   await server.close()
   await db.close()
