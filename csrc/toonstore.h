@@ -230,8 +230,8 @@ toon_status toon_cursor_open(toon_db *db, const toon_snapshot *snapshot, const t
  * not be released. `keys_only`: the log is not read and row->field is empty. */
 toon_status toon_cursor_next(toon_cursor *cursor, bool keys_only, toon_key *key, toon_row *row, bool *end,
                              toon_error *err);
-/* The last row is not used any more, and there may be a while until the next call: the cursor's snapshot may be given up
- * meanwhile. Without this it is not, from the first call to the close. */
+/* No row is used any more, and there may be a while until the next call: the cursor's snapshot may be given up meanwhile.
+ * Without this it is only marked, from the first call to the close: the next call fails, and rows stay until the close. */
 void toon_cursor_pause(toon_cursor *cursor);
 void toon_cursor_close(toon_cursor *cursor);
 

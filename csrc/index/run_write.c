@@ -11,6 +11,7 @@ enum {
   OUT_PAGES = 128,                                 /* the write buffer */
   BLOCK_ENTRIES = RUN_BLOCK_PAGES * RUN_PAGE / 18, /* the smallest entry takes 16 bytes and 2 in the table */
   CANCEL_EVERY = 4096,
+  SYNC_BYTES = 64 << 20, /* of output: not all at the end, which would take seconds */
   PARTS = 256,
   CHUNK_RECORDS = 255
 };
@@ -39,6 +40,7 @@ typedef struct writer {
   uint8_t *out; /* OUT_PAGES pages: what is not yet in the file */
   size_t out_len;
   uint64_t out_offset; /* of out in the file */
+  uint64_t synced;     /* bytes of it */
 
   /* The block being filled, in place in `out`; block NULL: none. */
   uint8_t *block;
@@ -79,13 +81,19 @@ static toon_status ask_cancel(writer *w) {
 
 /* ---- output ---- */
 
+static toon_status sync_out(writer *w) {
+  int code = w->vfs->datasync(w->vfs, w->file);
+  w->synced = w->out_offset;
+  return code ? toon_fail_os(w->err, code, "datasync", w->path) : TOON_OK;
+}
+
 static toon_status flush(writer *w) {
   if (w->out_len == 0) return TOON_OK;
   int code = w->vfs->pwrite(w->vfs, w->file, w->out, w->out_len, w->out_offset);
   if (code) return toon_fail_os(w->err, code, "pwrite", w->path);
   w->out_offset += w->out_len;
   w->out_len = 0;
-  return TOON_OK;
+  return w->out_offset - w->synced < SYNC_BYTES ? TOON_OK : sync_out(w);
 }
 
 /* The page that comes next in the file; out_len is at the end of a unit. */
@@ -373,7 +381,7 @@ static toon_status write_hash(writer *w) {
   toon_buf sorted = {0}, starts = {0};
   toon_status status = TOON_OK;
   for (unsigned part = 0; part < PARTS; part++) {
-    if (part % 16 == 0) TOON_GOTO(ask_cancel(w));
+    TOON_GOTO(ask_cancel(w));
     if (w->part_len[part]) TOON_GOTO(write_part(w, part, &sorted, &starts));
   }
   end_hash_page(w);
@@ -480,8 +488,7 @@ static toon_status write_all(writer *w, const index_source *source, const index_
   TOON_TRY(write_fences(w));
   memcpy(w->info.net_keys, info->net_keys, sizeof w->info.net_keys);
   TOON_TRY(write_footer(w));
-  int code = w->vfs->datasync(w->vfs, w->file);
-  return code ? toon_fail_os(w->err, code, "datasync", w->path) : TOON_OK;
+  return sync_out(w);
 }
 
 static void free_writer(writer *w) {

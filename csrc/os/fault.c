@@ -39,9 +39,13 @@ static size_t page_size;
 static range *find(uintptr_t at) {
   for (block *b = &first_block; b; b = atomic_load_explicit(&b->next, memory_order_acquire))
     for (int i = 0; i < SLOTS; i++) {
-      uintptr_t start = atomic_load_explicit(&b->ranges[i].start, memory_order_acquire);
-      if (start && at >= start && at < atomic_load_explicit(&b->ranges[i].end, memory_order_relaxed))
-        return &b->ranges[i];
+      range *r = &b->ranges[i];
+      uintptr_t start, end;
+      do { /* the slot may get another range between the two */
+        start = atomic_load_explicit(&r->start, memory_order_acquire);
+        end = atomic_load_explicit(&r->end, memory_order_acquire);
+      } while (start != atomic_load_explicit(&r->start, memory_order_relaxed));
+      if (start && at >= start && at < end) return r;
     }
   return NULL;
 }
@@ -104,7 +108,7 @@ int os_fault_add(const uint8_t *map, size_t len) {
   os_mutex_lock(&lock);
   range *r = free_slot();
   if (r) {
-    atomic_store_explicit(&r->end, (uintptr_t)map + whole, memory_order_relaxed);
+    atomic_store_explicit(&r->end, (uintptr_t)map + whole, memory_order_release); /* behind the old start's end */
     atomic_store_explicit(&r->faults, 0, memory_order_relaxed);
     atomic_store_explicit(&r->start, (uintptr_t)map, memory_order_release);
   }

@@ -43,6 +43,7 @@ struct toon_query {
   toon_buf items, keys; /* documents collected: query_item, and their keys and ids */
   size_t handed;        /* of those */
   bool sorted;
+  bool placed; /* some of the documents collected or listed have their field */
 
   toon_buf list, ids; /* documents of toon_query_toon: query_item, without keys, and their ids */
   bool listed;        /* all there are */

@@ -71,6 +71,23 @@ static void release(toon_query *q) {
   q->held = false;
 }
 
+static void forget_places(toon_buf *items) {
+  query_item *item = (query_item *)(void *)items->ptr;
+  for (size_t i = 0; i < items->len / sizeof *item; i++) item[i].field = (toon_slice){NULL, 0};
+}
+
+/* It may be long until the next call: nothing is kept that holds back memory and files. */
+static void rest(toon_query *q) {
+  release(q);
+  for (size_t i = 0; i < q->ranges; i++)
+    if (q->cursors[i]) toon_cursor_pause(q->cursors[i]);
+  if (q->placed) {
+    forget_places(&q->items);
+    forget_places(&q->list);
+  }
+  q->placed = false;
+}
+
 void toon_query_close(toon_query *q) {
   if (!q) return;
   release(q);
@@ -230,7 +247,7 @@ toon_status toon_query_json(toon_query *q, size_t rows, size_t bytes, toon_buf *
     TOON_GOTO(toon_item_json(q->fields, id, field, out, err));
   }
 out:
-  release(q); /* it may be long until the next call, and a row that is held keeps memory and files */
+  rest(q);
   return status;
 }
 

@@ -97,6 +97,7 @@ static toon_status collect(toon_query *q, toon_slice id, toon_slice field) {
   item.key_len = (uint32_t)(q->keys.len - item.at);
   TOON_TRY(toon_buf_add(&q->keys, id));
   if (!q->base.len) item.field = field;
+  q->placed = true;
   return toon_buf_append(&q->items, &item, sizeof item);
 }
 

@@ -10,6 +10,7 @@ static toon_status list(toon_query *q, uint64_t rows, toon_error *err) {
     if (q->listed) return TOON_OK;
     query_item item = {.at = q->ids.len, .id_len = (uint32_t)id.len};
     if (!q->base.len) item.field = field;
+    q->placed = true;
     if (toon_buf_add(&q->ids, id) != TOON_OK || toon_buf_append(&q->list, &item, sizeof item) != TOON_OK)
       return query_fail(err, TOON_ENOMEM);
   }

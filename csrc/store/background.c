@@ -80,6 +80,7 @@ static toon_status checkpoint_now(store_engine *engine) {
   engine->want_checkpoint = false;
   os_mutex_unlock(&engine->wake_lock);
   toon_status status = engine_checkpoint(engine, false, &err);
+  engine->retry_ns = status == TOON_OK ? 0 : engine_now_ns(engine) + RETRY_MS * 1000000ull;
   note_checkpoint(engine, status, &err);
   os_mutex_lock(&engine->wake_lock);
   engine->checkpoint_status = status;
@@ -87,6 +88,8 @@ static toon_status checkpoint_now(store_engine *engine) {
   os_cond_broadcast(&engine->idle_cond);
   os_mutex_unlock(&engine->wake_lock);
   engine_release_retired(engine);
+  snapshot_limit(engine); /* long work must not keep them from being looked after */
+  snapshot_release(engine);
   return status;
 }
 
@@ -94,10 +97,8 @@ void background_checkpoint_if_wanted(store_engine *engine) {
   os_mutex_lock(&engine->wake_lock);
   bool wanted = engine->want_checkpoint || engine->checkpoints_wanted != engine->checkpoints_done;
   os_mutex_unlock(&engine->wake_lock);
-  if (!wanted) return;
-  checkpoint_now(engine);
-  snapshot_limit(engine); /* long work must not keep it from being looked after */
-  snapshot_release(engine);
+  if (engine->retry_ns && engine_now_ns(engine) >= engine->retry_ns) wanted = true;
+  if (wanted) checkpoint_now(engine);
 }
 
 toon_status background_between(store_engine *engine, toon_error *err) {
@@ -172,7 +173,7 @@ static bool work(store_engine *engine, bool idle) {
     engine_release_retired(engine);
   }
   if (status == TOON_OK && compact_due(engine, idle)) return !background_stopping(engine);
-  return status != TOON_OK && atomic_load(&engine->poisoned) == TOON_OK;
+  return engine->retry_ns && atomic_load(&engine->poisoned) == TOON_OK;
 }
 
 static void sweep(store_engine *engine) {
@@ -194,7 +195,7 @@ static void *background_main(void *arg) {
     if (due < wait) wait = due;
     if (retry && wait > RETRY_MS) wait = RETRY_MS;
     if (atomic_load(&engine->snapshots_open) && wait > LOOK_MS) wait = LOOK_MS; /* at their age */
-    bool held = engine->retiring || engine->removed_count || engine->given_up;
+    bool held = engine->retiring || engine->removed_count || engine->given_up || engine->giving_up;
     if (held && wait > HELD_MS) wait = HELD_MS;
     uint64_t now = engine_now_ns(engine), idle_in = now < tidy_ns ? (tidy_ns - now) / 1000000 : 0;
     bool idle = tidy && !retry && !idle_in;

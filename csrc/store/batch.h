@@ -85,14 +85,18 @@ struct toon_snapshot {
   uint64_t opened_ns;
   toon_snapshot *older, *newer; /* in engine->snapshots (apply_lock), while `listed` */
   bool listed;
-  _Atomic uint32_t uses; /* SNAPSHOT_DROPPED: never again */
+  _Atomic uint32_t uses; /* with SNAPSHOT_DROPPED: it is given up, now or when the last of these ends */
   _Atomic uint32_t refs; /* its owner and cursors */
 };
-#define SNAPSHOT_DROPPED UINT32_MAX
+#define SNAPSHOT_DROPPED (1u << 31)
 
 /* snapshot.c: TOON_ESNAPSHOT if it was given up; else its view stays until snapshot_unuse. */
 toon_status snapshot_use(const toon_snapshot *snapshot, toon_error *err);
 void snapshot_unuse(const toon_snapshot *snapshot);
+/* To be asked by who uses it for long, and then to let go. */
+static inline bool snapshot_dropped(const toon_snapshot *snapshot) {
+  return atomic_load_explicit(&snapshot->uses, memory_order_relaxed) & SNAPSHOT_DROPPED;
+}
 toon_status snapshot_gone(toon_error *err);
 void snapshot_ref(const toon_snapshot *snapshot);
 

@@ -107,26 +107,34 @@ typedef struct run_source {
   index_cursor *cursor;
   bool drop_deletes, merging;
   uint64_t since, resume_ns;
+  toon_error failure; /* of what was done on the way */
 } run_source;
 
-static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
-  run_source *source = ctx;
-  if (++source->since >= 4096) {
-    source->since = 0;
-    background_slice(source->engine);
-    uint64_t start = source->merging ? engine_now_ns(source->engine) : 0;
-    if (source->merging && start >= source->resume_ns) {
-      TOON_TRY(background_between(source->engine, err));
-      uint64_t back = engine_now_ns(source->engine);
-      source->resume_ns = back + (back - start) / 2;
-    }
-  }
-  do TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
-  while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
+static toon_status do_what_is_due(run_source *source, toon_error *err) {
+  background_slice(source->engine);
+  uint64_t start = source->merging ? engine_now_ns(source->engine) : 0;
+  if (!source->merging || start < source->resume_ns) return TOON_OK;
+  TOON_TRY(background_between(source->engine, err));
+  uint64_t back = engine_now_ns(source->engine);
+  source->resume_ns = back + (back - start) / 2;
   return TOON_OK;
 }
 
-static bool source_cancelled(void *ctx) { return background_stopping(ctx); }
+static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *err) {
+  run_source *source = ctx;
+  do {
+    if (++source->since % 4096 == 0) TOON_TRY(do_what_is_due(source, err));
+    TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
+  } while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
+  return TOON_OK;
+}
+
+/* Asked in the later part of the work too, where no entries are taken any more. */
+static bool source_cancelled(void *ctx) {
+  run_source *source = ctx;
+  return do_what_is_due(source, &source->failure) != TOON_OK ||
+         (source->merging && background_stopping(source->engine));
+}
 
 /* Write what the deltas and runs given hold into a new run and open it. */
 static toon_status write_run(store_engine *engine, index_delta *delta, index_run *const *runs, size_t run_count,
@@ -147,7 +155,7 @@ static toon_status write_run(store_engine *engine, index_delta *delta, index_run
   TOON_GOTO(index_cursor_open(&delta, delta ? 1 : 0, runs, run_count, INDEX_NEWEST, &all, &source.cursor, err));
   engine->next_run_number++;
   TOON_GOTO(index_run_write(engine->vfs, (char *)path.ptr, &(index_source){&source, source_next}, &info,
-                            may_cancel ? source_cancelled : NULL, engine, err));
+                            source_cancelled, &source, err));
   if ((e = engine->vfs->dirsync(engine->vfs, engine->directory))) {
     status = toon_fail_os(err, e, "fsync", engine->directory);
     engine->vfs->unlink(engine->vfs, (char *)path.ptr);
@@ -160,6 +168,10 @@ static toon_status write_run(store_engine *engine, index_delta *delta, index_run
   }
   if (status != TOON_OK) engine->vfs->unlink(engine->vfs, (char *)path.ptr);
 out:
+  if (status == TOON_ETIMEOUT && source.failure.status != TOON_OK) {
+    *err = source.failure;
+    status = err->status;
+  }
   index_cursor_close(source.cursor);
   toon_buf_free(&path);
   return status;
@@ -262,12 +274,12 @@ static toon_status install(store_engine *engine, store_run *fresh, store_run *co
   return status == TOON_OK ? TOON_OK : toon_fail(err, TOON_ENOMEM, NULL);
 }
 
-/* Make sure there is a frozen delta, if there is anything to checkpoint. */
-static toon_status freeze_if_needed(store_engine *engine, bool *frozen, toon_error *err) {
+/* Make sure there is a frozen delta, if there is anything to checkpoint. *left: a failed checkpoint has left it. */
+static toon_status freeze_if_needed(store_engine *engine, bool *frozen, bool *left, toon_error *err) {
   toon_status status = TOON_OK;
   os_mutex_lock(&engine->commit_lock);
   store_view *view = engine_view(engine);
-  *frozen = view->deltas[1] != NULL;
+  *frozen = *left = view->deltas[1] != NULL;
   if (!*frozen && (engine->sequence != engine->replay.sequence || engine->tail->id != engine->replay.segment ||
                    index_delta_get_info(view->deltas[0]).nodes)) {
     /* A segment whose first group is still to come gets an empty one, so that it can be recorded. */
@@ -290,7 +302,7 @@ static toon_status checkpoint_frozen(store_engine *engine, toon_error *err) {
   store_run *run = NULL;
   store_run **runs = NULL;
   TOON_TRY(engine_sync(engine, err));
-  TOON_TRY(tally_resolve(engine, 1, err));
+  for (bool done = false; !done; background_slice(engine)) TOON_TRY(tally_resolve_some(engine, 1, &done, err));
   view = engine_view(engine);
   index_delta *delta = view->deltas[1];
   index_delta_info info = index_delta_get_info(delta);
@@ -341,17 +353,14 @@ toon_status engine_spill(store_engine *engine, toon_error *err) {
 }
 
 toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err) {
-  bool frozen;
-  TOON_TRY(freeze_if_needed(engine, &frozen, err));
-  if (frozen) {
+  bool frozen, left;
+  do { /* what a failed one left goes first; then what came after it */
+    TOON_TRY(freeze_if_needed(engine, &frozen, &left, err));
+    if (!frozen) break;
     TOON_TRY(checkpoint_frozen(engine, err));
     atomic_fetch_add_explicit(&engine->stats.checkpoints, 1, memory_order_relaxed);
-  }
-  if (!clean) return TOON_OK;
-  /* Closing: a frozen delta left by a failed checkpoint went first; now what came after it. */
-  TOON_TRY(freeze_if_needed(engine, &frozen, err));
-  if (frozen) TOON_TRY(checkpoint_frozen(engine, err));
-  if (engine->manifest_clean) return TOON_OK;
+  } while (left);
+  if (!clean || engine->manifest_clean) return TOON_OK;
   TOON_TRY(log_segment_trim(engine->tail, atomic_load(&engine->tail->length), err));
   int e = engine->vfs->sync(engine->vfs, engine->tail->file);
   if (e) return toon_fail_os(err, e, "fsync", engine->tail->path);

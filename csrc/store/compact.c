@@ -270,10 +270,8 @@ static toon_status compact_segment(store_engine *engine, log_segment *segment, p
       }
     }
   }
-  /* The checkpoint syncs the moves and takes the replay position out of this segment. (Twice: the first may have found a
-   * delta that an earlier, failed one had left frozen.) */
+  /* The checkpoint syncs the moves and takes the replay position out of this segment. */
   TOON_GOTO(engine_checkpoint(engine, false, err));
-  if (engine->replay.segment <= segment->id) TOON_GOTO(engine_checkpoint(engine, false, err));
   if (engine->replay.segment > segment->id) status = remove_segment(engine, segment, err);
   p->done = before + length;
 out:

@@ -122,6 +122,7 @@ typedef struct store_engine {
   _Atomic uint64_t snapshots_open, snapshots_dropped;
   uint64_t snapshots_checked_ns; /* background thread */
   struct given_up *given_up;     /* background thread, close */
+  bool giving_up;                /* the oldest, as soon as nobody uses it (background thread) */
   cache_words *words;            /* apply_lock: of the handles whose owners keep values */
 
   os_mutex sync_lock;      /* one log sync at a time, so that a failure is seen by whoever syncs next */
@@ -142,6 +143,7 @@ typedef struct store_engine {
   int64_t expiry_due;                            /* rows lapse from this time on; 0: none does */
   uint64_t checkpoints_wanted, checkpoints_done; /* tickets of toon_checkpoint */
   toon_status checkpoint_status;
+  uint64_t retry_ns;    /* the last checkpoint failed: when to try again; 0: it did not (background thread) */
   store_view *retired;  /* views swapped out */
   store_view *retiring; /* those that the grace period under way is for (background thread) */
   uint64_t grace;       /* guard_ticket of those */
@@ -214,6 +216,8 @@ void commit_lead_waiting(store_engine *engine);
 /* ---- tally.c: exact counts ---- */
 /* Resolve what was not yet, of the active delta (0) or the frozen one (1), against what lies below. */
 toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err);
+/* Some of it; *done when that was all. */
+toon_status tally_resolve_some(store_engine *engine, unsigned level, bool *done, toon_error *err);
 /* Live bytes of the log by what is known now: an upper bound. */
 uint64_t tally_live_bytes(store_engine *engine);
 toon_status tally_size(store_engine *engine, uint8_t space, uint64_t *out, toon_error *err);

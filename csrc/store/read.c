@@ -138,7 +138,7 @@ toon_status toon_size(toon_db *db, uint8_t space, uint64_t *out, toon_error *err
 }
 
 static toon_status cursor_use(toon_cursor *cursor, toon_error *err) {
-  if (cursor->using) return TOON_OK;
+  if (cursor->using) return snapshot_dropped(cursor->snapshot) ? snapshot_gone(err) : TOON_OK;
   TOON_TRY(snapshot_use(cursor->snapshot, err));
   cursor->view = atomic_load(&cursor->snapshot->view);
   cursor->using = true;

@@ -2,8 +2,9 @@
  * which versions of rows somebody may still see, and what they all hold back; what is too much is taken from the oldest.
  *
  * Giving one up: its view pointer is taken away and the view retired, as after a replacement. A point read has the view
- * in a guard and looks at the pointer again when it has found its entry; cursors and commits count as uses, and a
- * snapshot that is in use is left alone for now. */
+ * in a guard and looks at the pointer again when it has found its entry; cursors and commits count as uses. One that is in
+ * use is marked: nobody begins to use it any more, cursors fail at their next step, and it goes when the last has let go. No
+ * younger one goes in its stead. */
 #include "store/batch.h"
 #include "base/alloc.h"
 
@@ -78,7 +79,7 @@ toon_status snapshot_use(const toon_snapshot *snapshot, toon_error *err) {
   _Atomic uint32_t *uses = &((toon_snapshot *)snapshot)->uses;
   uint32_t n = atomic_load_explicit(uses, memory_order_relaxed);
   do
-    if (n == SNAPSHOT_DROPPED) return snapshot_gone(err);
+    if (n & SNAPSHOT_DROPPED) return snapshot_gone(err);
   while (!atomic_compare_exchange_weak(uses, &n, n + 1));
   return TOON_OK;
 }
@@ -189,7 +190,7 @@ struct given_up {
   uint64_t ticket;
 };
 
-/* Give up the oldest that is not in use. False if there is none. */
+/* Give up the oldest. False if there is none, or it is in use. */
 static bool drop_oldest(store_engine *engine) {
   store_view *view = NULL;
   struct given_up *record = toon_malloc(sizeof *record);
@@ -197,9 +198,8 @@ static bool drop_oldest(store_engine *engine) {
   os_mutex_lock(&engine->apply_lock);
   toon_snapshot *s = engine->snapshots;
   while (s && s->older) s = s->older;
-  for (uint32_t none = 0; s && !atomic_compare_exchange_strong(&s->uses, &none, SNAPSHOT_DROPPED); none = 0)
-    s = s->newer;
-  if (s) {
+  engine->giving_up = s && (atomic_fetch_or(&s->uses, SNAPSHOT_DROPPED) & ~SNAPSHOT_DROPPED);
+  if (s && !engine->giving_up) {
     view = atomic_exchange(&s->view, NULL); /* before it leaves the list: see find in read.c */
     unlist(engine, s);
   }
@@ -226,7 +226,9 @@ bool snapshot_release(store_engine *engine) {
 
 void snapshot_limit(store_engine *engine) {
   uint64_t now = engine_now_ns(engine);
-  if (!atomic_load(&engine->snapshots_open) || now - engine->snapshots_checked_ns < CHECK_MS * 1000000ull) return;
+  bool due = engine->giving_up || now - engine->snapshots_checked_ns >= CHECK_MS * 1000000ull;
+  engine->giving_up = false;
+  if (!atomic_load(&engine->snapshots_open) || !due) return;
   engine->snapshots_checked_ns = now;
   snapshot_cost cost;
   while (snapshot_measure(engine, &cost, NULL) == TOON_OK && cost.open) {

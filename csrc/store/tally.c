@@ -4,21 +4,26 @@
 #include "store/engine.h"
 
 #define WINDOW 32 /* nodes whose cache misses overlap */
+#define SLICE 128 /* windows between which others have their turn */
 
-toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err) {
+toon_status tally_resolve_some(store_engine *engine, unsigned level, bool *done, toon_error *err) {
   toon_status status = TOON_OK;
   os_mutex_lock(&engine->tally_lock); /* freezing takes it too, so the levels keep their places */
   store_view *view = engine_view(engine);
   store_tally *tally = &engine->tallies[level];
   index_delta *delta = view->deltas[level];
-  while (delta) {
+  *done = false;
+  for (int windows = 0; windows < SLICE; windows++) {
     const index_node *nodes[WINDOW], *node = tally->last;
     size_t count = 0;
-    while (count < WINDOW && (node = index_delta_after(delta, node))) {
+    while (delta && count < WINDOW && (node = index_delta_after(delta, node))) {
       view_prefetch(view, level + 1, node->hash);
       nodes[count++] = node;
     }
-    if (!count) break;
+    if (!count) {
+      *done = true;
+      break;
+    }
     for (size_t i = 0; i < count; i++) view_prefetch_entry(view, level + 1, nodes[i]->hash);
     for (size_t i = 0; i < count; i++) {
       index_entry entry;
@@ -39,6 +44,11 @@ out:
   os_mutex_unlock(&engine->tally_lock);
   view_unref(view);
   return status;
+}
+
+toon_status tally_resolve(store_engine *engine, unsigned level, toon_error *err) {
+  for (bool done = false; !done;) TOON_TRY(tally_resolve_some(engine, level, &done, err));
+  return TOON_OK;
 }
 
 uint64_t tally_live_bytes(store_engine *engine) {

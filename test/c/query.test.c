@@ -97,6 +97,64 @@ TEST(the_same_by_an_index_and_by_a_scan) {
   os_memfs_free(fs);
 }
 
+TEST(between_two_chunks_a_query_lets_its_snapshot_be_given_up) {
+  for (int sorted = 0; sorted < 2; sorted++) {
+    os_memfs *fs = os_memfs_new();
+    toon_db *db;
+    toon_options o = toon_options_default();
+    o.durability = TOON_DURABLE_CLOSE;
+    o.segment_size = 64 << 10;
+    o.max_db_size = 450 << 10;
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
+    toon_query *query;
+    toon_snapshot *snapshot;
+    toon_buf out = {0};
+    size_t count;
+    bool end;
+    char key[16];
+    static char json[4000];
+    memset(json, 'x', sizeof json - 1);
+    memcpy(json, "{\"n\":1,\"x\":\"", 12);
+    memcpy(json + sizeof json - 3, "\"}", 3);
+    const toon_slice scan[] = {S("d/"), S("d0")};
+    toon_query_options q = options(scan, false);
+    q.order_count = (size_t)sorted;
+    q.picks = false;
+    q.program.len = 0;
+    q.limit = UINT64_MAX;
+    for (int round = 0; round < 4; round++) {
+      for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "d/%02d", i);
+        CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, json), TOON_OK);
+      }
+      if (round == 1) { /* its files are two rounds */
+        CHECK_EQ(toon_snapshot_open(db, &snapshot, &err), TOON_OK);
+        CHECK_EQ(toon_query_open(db, snapshot, &q, &query, &err), TOON_OK);
+        CHECK_EQ(toon_query_json(query, 10, SIZE_MAX, &out, &count, &end, &err), TOON_OK);
+        CHECK_EQ(count, 10);
+      }
+      if (round == 2) { /* it goes on behind a pause */
+        out.len = 0;
+        CHECK_EQ(toon_query_json(query, 10, SIZE_MAX, &out, &count, &end, &err), TOON_OK);
+        CHECK_EQ(count, 10);
+        CHECK(out.len > 39000);
+      }
+      if (round > 1) CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
+    }
+    for (int i = 0; i < 2000 && stat_of(db, "dropped") == 0; i++) {
+      os_memfs_advance_ms(fs, 0, 1000);
+      CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    }
+    CHECK_EQ(stat_of(db, "dropped"), 1);
+    CHECK_EQ(toon_query_json(query, 10, SIZE_MAX, &out, &count, &end, &err), TOON_ESNAPSHOT);
+    toon_query_close(query);
+    toon_snapshot_close(snapshot);
+    toon_buf_free(&out);
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(fs);
+  }
+}
+
 TEST(fails_cleanly_whichever_allocation_does) {
   os_memfs *fs = os_memfs_new();
   toon_db *db = filled(fs);
