@@ -268,6 +268,30 @@ describe('put, get and delete', () => {
     assert.equal(db.get('a'), 3)
   })
 
+  it('gives each of hundreds of calls of one tick its own result, and its own error', async () => {
+    const db = await openStore()
+    const calls = []
+    const expected = []
+    const add = (promise, result) => {
+      calls.push(promise.catch(err => err.code))
+      expected.push(result)
+    }
+    await db.put('taken', 1)
+    const first = db.rows.length
+    for (let i = 0; i < 200; i++) {
+      add(db.put(`k${i}`, i), undefined)
+      add(db.delete(`k${i}`), true)
+      add(db.delete(`absent${i}`), false)
+      add(db.put('taken', i, { ifAbsent: true }), false)
+      add(db.put(`k${i}`, i, { ifAbsent: true }), true)
+      add(db.rows.put(i), first + i)
+      add(db.put('\ud800', i), 'TOON_EINVAL')
+      add(db.batch([{ type: 'put', key: `b${i}`, value: 'x'.repeat(i === 100 ? 2 ** 20 : 1) }]),
+        i === 100 ? 'TOON_EVALUETOOBIG' : undefined)
+    }
+    assert.deepEqual(await Promise.all(calls), expected)
+  })
+
   it('resolves put to undefined, and to whether it wrote with a condition', async () => {
     const db = await openStore()
     assert.equal(await db.put('a', 1), undefined)
