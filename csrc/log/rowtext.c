@@ -62,6 +62,51 @@ toon_status log_put_delete(toon_buf *out, toon_key key) {
   return status;
 }
 
+toon_status log_put_segments(toon_buf *out, const uint32_t *ids, size_t count) {
+  size_t start = out->len;
+  toon_status status = toon_buf_lit(out, "# segments ");
+  for (size_t i = 0, end; i < count && status == TOON_OK; i = end) {
+    for (end = i + 1; end < count && ids[end] == ids[end - 1] + 1; end++) {
+    }
+    status = toon_buf_printf(out, end - i > 1 ? "%s%lu-%lu" : "%s%lu", i ? "," : "", (unsigned long)ids[i],
+                             (unsigned long)ids[end - 1]);
+  }
+  if (status == TOON_OK) status = toon_buf_byte(out, '\n');
+  if (status != TOON_OK) out->len = start;
+  return status;
+}
+
+static bool take_id(toon_slice *list, uint32_t *id) {
+  uint64_t n = 0;
+  size_t i = 0;
+  for (; i < list->len && i < 10 && list->ptr[i] >= '0' && list->ptr[i] <= '9'; i++) n = n * 10 + (list->ptr[i] - '0');
+  if (!i || n > UINT32_MAX || (i > 1 && list->ptr[0] == '0')) return false;
+  *id = (uint32_t)n;
+  *list = toon_slice_of(list->ptr + i, list->len - i);
+  return true;
+}
+
+bool log_take_segments(toon_slice *list, uint32_t *first, uint32_t *last) {
+  if (!take_id(list, first)) return false;
+  *last = *first;
+  if (list->len && list->ptr[0] == '-') {
+    *list = toon_slice_of(list->ptr + 1, list->len - 1);
+    if (!take_id(list, last) || *last <= *first) return false;
+  }
+  if (!list->len) return true;
+  if (list->ptr[0] != ',' || list->len == 1) return false;
+  *list = toon_slice_of(list->ptr + 1, list->len - 1);
+  return true;
+}
+
+static bool is_list(toon_slice list) {
+  uint32_t first, last, before = 0;
+  bool any = false;
+  for (; list.len; any = true, before = last)
+    if (!log_take_segments(&list, &first, &last) || (any && first <= before)) return false;
+  return any;
+}
+
 toon_status log_get_key_token(toon_slice text, toon_buf *scratch, toon_key *key, size_t *token_len, toon_error *err) {
   toon_slice bytes;
   TOON_TRY(toon_get_key(text, scratch, &bytes, token_len, err));
@@ -108,12 +153,22 @@ static bool starts_with(toon_slice group, size_t at, const char *mark, size_t le
 
 #define EXPIRES "# expires "
 #define DELETE "# delete "
+#define SEGMENTS "# segments "
 
 static toon_status bad(toon_error *err, const char *what) { return toon_fail(err, TOON_ECORRUPT, "%s", what); }
 
 toon_status log_rows_next(log_rows *rows, log_row *row, bool *end, toon_error *err) {
   toon_slice group = rows->group;
-  size_t start = rows->offset, at = start, next, token;
+  size_t start, at, next, token;
+  for (at = rows->offset; starts_with(group, at, SEGMENTS, sizeof SEGMENTS - 1); at = rows->offset = next) {
+    next = line_end(group, at);
+    size_t from = at + sizeof SEGMENTS - 1;
+    if (!next || !is_list(toon_slice_of(group.ptr + from, next - 1 - from)))
+      return bad(err, "a list of segments makes no sense");
+    rows->segments = toon_slice_of(group.ptr + from, next - 1 - from);
+    rows->list_bytes += (uint32_t)(next - at);
+  }
+  start = at;
   *end = at == group.len;
   if (*end) return TOON_OK;
   *row = (log_row){.offset = (uint32_t)start};

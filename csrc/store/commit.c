@@ -336,6 +336,12 @@ static toon_status form_member(store_engine *engine, group_state *g, toon_batch 
   return TOON_OK;
 }
 
+static void group_reset(store_engine *engine) {
+  pending_rewind(engine, 0);
+  engine->group.len = 0;
+  engine->insert_count = 0;
+}
+
 /* ------------------------------------------------------------------ writing a group */
 
 void engine_poison(store_engine *engine, const toon_error *why) {
@@ -453,11 +459,22 @@ void commit_count_replaced(store_engine *engine, const store_view *view, log_seg
   if (deletes && written) atomic_fetch_add_explicit(&written->deletes, deletes, memory_order_relaxed);
 }
 
+/* Append the line that names the segments there are. */
+static toon_status add_segment_list(store_engine *engine, const store_view *view, toon_error *err) {
+  uint32_t *ids = toon_malloc(view->segment_count * sizeof *ids);
+  size_t n = 0;
+  for (size_t i = 0; ids && i < view->segment_count; i++)
+    if (view->segments[i] && view->segments[i] != engine->leaving) ids[n++] = view->segments[i]->id;
+  toon_status status = ids ? log_put_segments(&engine->group, ids, n) : TOON_ENOMEM;
+  toon_free(ids);
+  return status == TOON_OK ? TOON_OK : toon_fail(err, status, NULL);
+}
+
 /* Insert and publish; cannot fail. */
-static void apply(store_engine *engine, store_view *view, const log_frame *frame, uint64_t end) {
+static void apply(store_engine *engine, store_view *view, const log_frame *frame, size_t text, uint64_t end) {
   index_delta *active = view->deltas[0];
   log_segment_publish(engine->tail, end);
-  atomic_fetch_add_explicit(&engine->tail->overhead, engine->group.len - frame->bytes, memory_order_relaxed);
+  atomic_fetch_add_explicit(&engine->tail->overhead, engine->group.len - text, memory_order_relaxed);
   os_mutex_lock(&engine->apply_lock);
   /* Whoever keeps values learns of the keys that change before they do. Moved rows stay as they are. */
   size_t changes = 0;
@@ -480,6 +497,33 @@ static void apply(store_engine *engine, store_view *view, const log_frame *frame
   os_mutex_unlock(&engine->apply_lock);
 }
 
+/* Room for the list of segments after a roll. */
+static size_t list_room(store_engine *engine) {
+  store_view *view = engine_view(engine);
+  size_t count = 1;
+  for (size_t i = 0; i < view->segment_count; i++) count += view->segments[i] != NULL;
+  view_unref(view);
+  return LOG_SEGMENTS_MAX(count);
+}
+
+toon_status commit_list_segments(store_engine *engine, const log_segment *leaving, toon_error *err) {
+  os_mutex_lock(&engine->commit_lock);
+  engine->leaving = leaving;
+  engine->list_segments = true;
+  group_reset(engine);
+  toon_status status = commit_write_group(engine, false, err);
+  engine->list_segments = false;
+  group_reset(engine);
+  os_mutex_unlock(&engine->commit_lock);
+  return status == TOON_OK ? engine_sync(engine, err) : status;
+}
+
+void commit_has_left(store_engine *engine) {
+  os_mutex_lock(&engine->commit_lock);
+  engine->leaving = NULL;
+  os_mutex_unlock(&engine->commit_lock);
+}
+
 toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err) {
   toon_buf *group = &engine->group;
   store_view *view = NULL;
@@ -491,8 +535,11 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
 
   log_frame frame = {
       .sequence = engine->sequence + 1, .next_row = engine->next_row, .synced = atomic_load(&engine->synced)};
+  /* Each segment but the first begins with a list of those there are: without a manifest it tells which one is missing. */
   size_t text = group->len, whole = text + LOG_FRAME_MAX;
   uint64_t used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
+  if (engine->list_segments || used == LOG_HEADER_SIZE || used + whole > engine->options.segment_size)
+    whole += list_room(engine);
   if (used + whole > engine->options.segment_size && used > LOG_HEADER_SIZE) {
     TOON_TRY(roll(engine, whole, err));
     frame.synced = atomic_load(&engine->synced);
@@ -503,6 +550,8 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
 
   view = engine_view(engine);
+  if (engine->list_segments || (used == LOG_HEADER_SIZE && engine->tail->id))
+    TOON_GOTO(add_segment_list(engine, view, err));
   if (index_delta_reserve(view->deltas[0], engine->inserts, engine->insert_count) != TOON_OK ||
       log_frame_append(group, engine->store_id, &frame) != TOON_OK) {
     status = toon_fail(err, TOON_ENOMEM, NULL);
@@ -523,7 +572,8 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   }
   if (status == TOON_OK && sync) status = commit_sync_log(engine, engine->tail, false, err);
   if (status != TOON_OK) goto out;
-  apply(engine, view, &frame, used + group->len);
+  engine->list_segments = false;
+  apply(engine, view, &frame, text, used + group->len);
   if (expires) background_note_expiry(engine, expires);
   if (sync) atomic_store(&engine->synced, frame.sequence);
   engine->bytes_since_freeze += group->len;
@@ -540,12 +590,6 @@ out:
 }
 
 /* ------------------------------------------------------------------ leading */
-
-static void group_reset(store_engine *engine) {
-  pending_rewind(engine, 0);
-  engine->group.len = 0;
-  engine->insert_count = 0;
-}
 
 /* Wait while the delta is full and its predecessor not yet checkpointed. Not under the commit lock, which the checkpoint
  * needs. Fails with the checkpoint's error if it cannot

@@ -162,9 +162,8 @@ out:
   return status;
 }
 
-/* Take the segment out of the view, then out of the manifest; its file goes later. */
+/* Take the segment out of the log's own list, the view, and the manifest; its file goes later. */
 static toon_status remove_segment(store_engine *engine, log_segment *segment, toon_error *err) {
-  toon_status status = TOON_OK;
   store_view *view = NULL;
   if (engine->removed_count == engine->removed_cap) {
     size_t cap = engine->removed_cap ? engine->removed_cap * 2 : 8;
@@ -172,6 +171,11 @@ static toon_status remove_segment(store_engine *engine, log_segment *segment, to
     if (!grown) return toon_fail(err, TOON_ENOMEM, NULL);
     engine->removed = grown;
     engine->removed_cap = cap;
+  }
+  toon_status status = commit_list_segments(engine, segment, err);
+  if (status != TOON_OK) {
+    commit_has_left(engine);
+    return status;
   }
   os_mutex_lock(&engine->manifest_lock);
   os_mutex_lock(&engine->apply_lock);
@@ -189,6 +193,7 @@ static toon_status remove_segment(store_engine *engine, log_segment *segment, to
   os_mutex_unlock(&engine->apply_lock);
   os_mutex_unlock(&engine->manifest_lock);
   toon_free(segments);
+  commit_has_left(engine);
   if (!view) return toon_fail(err, TOON_ENOMEM, NULL);
   status = engine_write_manifest(engine, false, err);
   if (status == TOON_OK) {

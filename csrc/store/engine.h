@@ -106,8 +106,10 @@ typedef struct store_engine {
   toon_buf group; /* text of the group being formed */
   index_insert *inserts;
   size_t insert_count, insert_cap;
-  uint64_t group_deletes; /* bytes of delete lines in the group that no insert stands for */
-  size_t member_start;    /* where in the group the text of the member being formed begins */
+  uint64_t group_deletes;     /* bytes of delete lines in the group that no insert stands for */
+  bool list_segments;         /* the next group names the segments there are */
+  const log_segment *leaving; /* but for this one, whose rows are elsewhere */
+  size_t member_start;        /* where in the group the text of the member being formed begins */
   struct commit_pending *pending;
   _Atomic bool manifest_clean;
   store_position replay;               /* what the next manifest says, as the runs of the current view cover it */
@@ -199,6 +201,9 @@ void commit_count_replaced(store_engine *engine, const store_view *view, log_seg
 void commit_pending_free(store_engine *engine);
 /* End the group in engine->group: write, sync if asked, apply, publish. commit_lock held. */
 toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err);
+/* Write and sync a group that lists the segments without `leaving`, which no later list names either; until commit_has_left. */
+toon_status commit_list_segments(store_engine *engine, const log_segment *leaving, toon_error *err);
+void commit_has_left(store_engine *engine);
 /* A failed write or sync of the log: no more writes. */
 void engine_poison(store_engine *engine, const toon_error *why);
 /* Sync a segment of the log: after a failure, this one or an earlier one, the log is poisoned and it is TOON_EIO. `whole`: with

@@ -8,6 +8,7 @@
  * synced. Nothing is changed on disk before that has been decided. */
 #include "store/recover.h"
 #include "base/alloc.h"
+#include "log/rowtext.h"
 #include "os/fault.h"
 
 #include <errno.h>
@@ -205,6 +206,25 @@ static toon_status open_runs(recovery *r, toon_error *err) {
     r->run_count = 0;
   }
   return status;
+}
+
+/* Without a manifest the log itself says which segments there are: those that its newest list names, and all behind the one
+ * that has it. A log of an older version has no list. Where the log ends has been found; nothing has been cut. */
+static toon_status check_list(recovery *r, toon_error *err) {
+  static const char missing[] = "a segment of the log is missing (later ones name it)";
+  toon_slice list = r->list;
+  uint32_t first, last;
+  size_t i = 0;
+  if (!list.ptr || r->state == MANIFEST_SOUND || r->engine->options.repair) return TOON_OK;
+  while (list.len && log_take_segments(&list, &first, &last)) {
+    while (i < r->found_count && r->found[i].id < first) i++;
+    for (uint64_t id = first; id <= last; id++, i++)
+      if (i == r->found_count || r->found[i].id != id) return corrupt(r, (uint32_t)id, 0, err, missing);
+  }
+  while (i < r->found_count && r->found[i].id <= r->list_segment) i++;
+  for (uint64_t id = (uint64_t)r->list_segment + 1; i < r->found_count; i++, id++)
+    if (r->found[i].id != id) return corrupt(r, (uint32_t)id, 0, err, missing);
+  return TOON_OK;
 }
 
 /* ------------------------------------------------------------------ segments and the first view */
@@ -555,6 +575,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   size_t end_index;
   uint64_t end_offset, synced;
   TOON_TRY(replay_log(r, &end_index, &end_offset, &synced, err));
+  TOON_TRY(check_list(r, err));
   TOON_TRY(cut_tail(r, end_index, end_offset, err));
   if (engine->options.read_only) {
     for (size_t i = 0; i < r->found_count; i++) {
@@ -572,7 +593,8 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   TOON_TRY(rewrite_unsynced(r, synced, err));
   atomic_store(&engine->synced, engine->sequence);
   if (!r->rebuild) return TOON_OK;
-  if (!engine->sequence || atomic_load(&engine->tail->length) == LOG_HEADER_SIZE) {
+  engine->list_segments = engine->options.repair; /* a segment that is gone is not asked for again */
+  if (engine->list_segments || !engine->sequence || atomic_load(&engine->tail->length) == LOG_HEADER_SIZE) {
     engine->group.len = 0;
     engine->insert_count = 0;
     TOON_TRY(commit_write_group(engine, true, err));

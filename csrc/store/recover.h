@@ -31,7 +31,9 @@ typedef struct recovery {
   uint32_t unborn_id;
   store_run **runs;
   size_t run_count;
-  bool rebuild; /* the index is built from the whole log */
+  bool rebuild;          /* the index is built from the whole log */
+  toon_slice list;       /* the newest list of segments that the log has; ptr NULL: none */
+  uint32_t list_segment; /* it stands in this one */
 } recovery;
 
 /* Replay the log from the recorded position (all of it to rebuild) into the engine's delta. Gives the place where the log

@@ -38,6 +38,11 @@ static toon_status replay_group(recovery *r, found_segment *f, toon_slice text, 
   }
   for (size_t i = 0; i < engine->insert_count; i++)
     engine->inserts[i].key.ptr = keys.ptr + (uintptr_t)engine->inserts[i].key.ptr;
+  if (rows.segments.ptr) {
+    r->list = rows.segments;
+    r->list_segment = f->id;
+    if (f->segment) atomic_fetch_add_explicit(&f->segment->overhead, rows.list_bytes, memory_order_relaxed);
+  }
   store_view *view = atomic_load(&engine->view); /* nobody else is here yet */
   if (index_delta_reserve(view->deltas[0], engine->inserts, engine->insert_count) != TOON_OK) {
     status = toon_fail(err, TOON_ENOMEM, NULL);

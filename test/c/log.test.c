@@ -151,6 +151,33 @@ TEST(different_keys_have_different_tokens_and_come_back) {
   toon_buf_free(&scratch);
 }
 
+TEST(lists_of_segments_are_no_rows) {
+  static const uint32_t ids[] = {0, 1, 2, 5, 7, 8, UINT32_MAX};
+  toon_buf out = {0};
+  log_rows rows;
+  log_row row;
+  bool end;
+  uint32_t first, last;
+  CHECK_EQ(log_put_segments(&out, ids, 1), TOON_OK);
+  CHECK_EQ(toon_buf_lit(&out, "a: 1\n"), TOON_OK);
+  CHECK_EQ(log_put_segments(&out, ids, 7), TOON_OK);
+  CHECK(toon_slice_eq(toon_buf_slice(&out), TOON_SLICE_LIT("# segments 0\na: 1\n# segments 0-2,5,7-8,4294967295\n")));
+  log_rows_init(&rows, toon_buf_slice(&out));
+  CHECK_EQ(log_rows_next(&rows, &row, &end, &err), TOON_OK);
+  CHECK(!end && row.offset == 13 && row.length == 5);
+  CHECK(toon_slice_eq(rows.segments, TOON_SLICE_LIT("0")));
+  CHECK_EQ(log_rows_next(&rows, &row, &end, &err), TOON_OK);
+  CHECK(end);
+  CHECK_EQ(rows.list_bytes, out.len - 5);
+  toon_slice list = rows.segments;
+  CHECK(log_take_segments(&list, &first, &last) && first == 0 && last == 2);
+  CHECK(log_take_segments(&list, &first, &last) && first == 5 && last == 5);
+  CHECK(log_take_segments(&list, &first, &last) && first == 7 && last == 8);
+  CHECK(log_take_segments(&list, &first, &last) && first == UINT32_MAX && last == UINT32_MAX && !list.len);
+  log_rows_free(&rows);
+  toon_buf_free(&out);
+}
+
 TEST(the_rows_of_a_group_come_one_by_one) {
   log_rows rows;
   log_row row;
@@ -172,6 +199,13 @@ TEST(the_rows_of_a_group_come_one_by_one) {
   static const char *const bad[] = {"# expires 1\n", "# expires \na: 1\n", "# delete a b\n", "# delete a", "a: 1", "# expires 0\na: 1\n"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     log_rows_init(&rows, toon_slice_of(bad[i], strlen(bad[i])));
+    CHECK_EQ(log_rows_next(&rows, &row, &end, &err), TOON_ECORRUPT);
+    log_rows_free(&rows);
+  }
+  static const char *const lists[] = {"# segments \n", "# segments 1", "# segments 01\n", "# segments 1,\n", "# segments 2-1\n", "# segments 1,1\n", "# segments 0-3,3\n",
+                                      "# segments 4294967296\n", "# segments 1-\n", "# segments -1\n", "# segments 1 2\n", "# segments x\n", "# segments 11111111111\n"};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    log_rows_init(&rows, toon_slice_of(lists[i], strlen(lists[i])));
     CHECK_EQ(log_rows_next(&rows, &row, &end, &err), TOON_ECORRUPT);
     log_rows_free(&rows);
   }

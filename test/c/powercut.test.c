@@ -188,11 +188,29 @@ static bool was_rebuilt(toon_db *db) {
   return rebuilt;
 }
 
+/* The same, and the manifest is lost too: the log alone says what there was. */
+static void check_bare(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t seed, toon_options o, const char *what) {
+  size_t least = 0;
+  os_memfs *after = os_memfs_crash(fs, cut, mode, seed);
+  toon_db *db;
+  for (size_t i = 0; i < h.count; i++)
+    if (h.ops[i] <= cut && (h.durable[i] || mode == OS_CRASH_KEEP_ALL)) least = i;
+  unlink_manifest(after);
+  if (open_on(after, o, &db) != TOON_OK) {
+    failed(what, "does not open without its manifest");
+  } else {
+    if (state_of(db, least) < 0) failed(what, "without its manifest not a state from the last durable one on");
+    if (toon_close(db, &err) != TOON_OK) failed(what, "does not close, opened without its manifest");
+  }
+  os_memfs_free(after);
+}
+
 static void check_state(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t seed, toon_options o, const char *what) {
   size_t least = 0;
   os_memfs *after = os_memfs_crash(fs, cut, mode, seed), *again = NULL, *last = NULL;
   toon_db *db;
   crash_states++;
+  if (seed % 4 == 0) check_bare(fs, cut, mode, seed, o, what);
   for (size_t i = 0; i < h.count; i++)
     if (h.ops[i] <= cut && (h.durable[i] || mode == OS_CRASH_KEEP_ALL)) least = i;
   if (open_on(after, o, &db) != TOON_OK) {
