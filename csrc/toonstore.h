@@ -131,6 +131,8 @@ void toon_batch_abandon(toon_batch *batch);
 toon_status toon_batch_begin_at(toon_batch *batch, const toon_snapshot *snapshot, toon_error *err);
 toon_status toon_batch_expect(toon_batch *batch, toon_key key, toon_error *err);
 toon_status toon_batch_expect_range(toon_batch *batch, const toon_range *range, toon_error *err);
+/* The open member, begun without a snapshot, reads from this one from now on: as if begun by toon_batch_begin_at. */
+toon_status toon_batch_read_from(toon_batch *batch, const toon_snapshot *snapshot, toon_error *err);
 
 /* For a writer that computes one change from another before either is committed (the server). The open member expects that
  * the row has this version when it is committed (0: there is none), else it fails with TOON_ECONFLICT. */
@@ -150,6 +152,9 @@ typedef struct toon_pending {
   int64_t expires_at;
 } toon_pending;
 toon_status toon_batch_find(toon_batch *batch, toon_key key, toon_pending *out, toon_error *err);
+/* Walk the keys that the open member puts, deletes or expires, each once: from *at (0 at first) on, *at moves behind it. *end after the
+ * last. The key is borrowed until the batch changes; what is added meanwhile is walked too. */
+toon_status toon_batch_next_key(toon_batch *batch, size_t *at, toon_key *key, bool *end, toon_error *err);
 /* From now on the members of this batch build on one another: after one that failed with TOON_ECONFLICT all later ones fail
  * so too, and after one that failed otherwise all later ones that depend (toon_batch_depends, of the open member). */
 void toon_batch_in_order(toon_batch *batch);
@@ -260,8 +265,9 @@ void toon_last_failure(toon_db *db, toon_error *out);
 toon_status toon_stats(toon_db *db, toon_buf *json, toon_error *err);
 /* Milliseconds since 1970 by the engine's clock, which never runs back. */
 int64_t toon_now(toon_db *db);
-/* The option of that name. */
+/* The options of these names. */
 uint64_t toon_max_value_size(const toon_db *db);
+uint64_t toon_max_txn_size(const toon_db *db);
 /* The absolute path of the directory. Borrowed until close. */
 const char *toon_directory(const toon_db *db);
 

@@ -135,7 +135,7 @@ class Server extends EventEmitter {
   async secure (options, port, maxClients) {
     let server
     try {
-      server = require('node:tls').createServer({ handshakeTimeout: HANDSHAKE, ...options }, socket => this.#bridge(socket))
+      server = require('node:tls').createServer({ handshakeTimeout: HANDSHAKE, ...options, allowHalfOpen: true }, socket => this.#bridge(socket))
     } catch (cause) {
       throw invalidType(`tls: ${cause.message}`, cause)
     }

@@ -195,7 +195,7 @@ describe('the server, administered', () => {
       await db.put('n', 5)
       await table(client, [
         ['CLIENT FOO', sub('CLIENT')], ['CLIENT SETINFO lib-name lib', 'OK'], ['CLIENT SETINFO lib-ver 1.0', 'OK'], ['CLIENT SETINFO foo x', /Unrecognized option 'foo'/],
-        ['CLIENT INFO', /^id=1 addr=127\.0\.0\.1:\d+ name= .* cmd=client\|info user=default redir=-1 resp=2 lib-name=lib lib-ver=1\.0\n$/],
+        ['CLIENT INFO', /^id=1 addr=127\.0\.0\.1:\d+ laddr=127\.0\.0\.1:\d+ fd=-1 name= .* cmd=client\|info user=default redir=-1 resp=2 lib-name=lib lib-ver=1\.0\n$/],
         ['CLIENT LIST', /^id=1 /], ['CLIENT LIST TYPE pubsub', ''], ['CLIENT LIST ID 1 2', /^id=1 [^\n]*\n$/], ['CLIENT LIST ID x', /Invalid client ID/], ['CLIENT LIST FOO', { error: 'ERR syntax error' }],
         ['CLIENT KILL ID 99', 0], ['CLIENT KILL 1.2.3.4:5', { error: 'ERR No such client' }], ['CLIENT KILL TYPE foo', { error: "ERR Unknown client type 'foo'" }], ['CLIENT KILL ID 1', 0],
         ['CLIENT KILL ID 0 SKIPME yes', /greater than 0/], ['CLIENT KILL A B C', { error: 'ERR syntax error' }],

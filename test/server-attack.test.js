@@ -5,7 +5,7 @@ const fs = require('node:fs')
 const net = require('node:net')
 const path = require('node:path')
 const { once } = require('node:events')
-const { spawn } = require('node:child_process')
+const { spawn, spawnSync } = require('node:child_process')
 const { setup, root } = require('./support')
 const { Client, encode } = require('./resp-client')
 
@@ -19,9 +19,15 @@ function dice (seed) {
 }
 
 describe('the server under attack', function () {
-  const { openStore, folder } = setup()
   const children = []
-  afterEach(() => { for (const child of children.splice(0)) child.kill('SIGKILL') })
+  const mounts = []
+  afterEach(async () => {
+    const left = children.splice(0)
+    for (const child of left) child.kill('SIGKILL')
+    await Promise.all(left.map(child => child.exitCode ?? child.signalCode ?? once(child, 'exit')))
+    for (const dir of mounts.splice(0)) spawnSync('umount', ['-l', dir])
+  })
+  const { openStore, folder } = setup() // its folders go after what is mounted there
 
   async function tstd (data, { durability = 'commit', limit } = {}) {
     const args = [path.join(root, 'lib', 'cli', 'tstd.js'), '--data', data, '--bind', '127.0.0.1:0', '--durability', durability]
@@ -111,19 +117,32 @@ describe('the server under attack', function () {
     })
   }
 
-  it('refuses writes and goes on reading when the disk is full', async () => {
-    const data = path.join(folder(), 'data')
-    const { child, port } = await tstd(data, { limit: 4096 }) // blocks of 512 bytes, or of 1024
+  // A disk that is full: a small tmpfs where that may be mounted (ENOSPC), and everywhere a limit of a file's size (EFBIG).
+  for (const kind of ['disk', 'file']) it(`refuses writes and goes on reading when the ${kind} is full`, async function () {
+    const dir = folder()
+    const data = path.join(dir, 'data')
+    if (kind === 'disk') {
+      fs.mkdirSync(data)
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', data]).status !== 0) return this.skip() // it takes root
+      mounts.push(data)
+      fs.writeFileSync(path.join(data, 'filler'), Buffer.alloc(1 << 20))
+    }
+    const { child, port } = await tstd(data, kind === 'disk' ? {} : { limit: 4096 }) // blocks of 512 bytes, or of 1024
     const client = new Client(port)
     await client.call('SET', 'before', '1')
     let reply = 'OK'
     let written = 0
     for (; reply === 'OK' && written < 100; written++) reply = await client.call('SET', `k${written}`, 'x'.repeat(100000))
-    assert.match(reply.error, /^\w+ .*(space|large|full|write)/i)
+    assert.match(reply.error, kind === 'disk' ? /^MISCONF .*the disk is full; nothing of this write was kept; free some space/ : /^\w+ .*(space|large|full|write)/i)
     assert.strictEqual(await client.call('GET', 'before'), '1')
     assert.strictEqual((await client.call('GET', 'k0')).length, 100000)
     assert.strictEqual(await client.call('GET', `k${written - 1}`), null)
     assert.strictEqual(await client.call('PING'), 'PONG')
+    if (kind === 'disk') { // with some space it takes writes again
+      fs.rmSync(path.join(data, 'filler'))
+      assert.strictEqual(await client.call('SET', `k${written - 1}`, 'x'), 'OK')
+      written++
+    }
     client.close()
     child.kill('SIGKILL')
     await once(child, 'exit')

@@ -27,11 +27,15 @@ typedef struct command command;
 typedef struct command_work {
   toon_batch *batch;       /* of the turn; NULL until something was added */
   toon_snapshot *snapshot; /* what is read now is read from here; NULL: the newest state */
+  toon_snapshot *ranges;   /* an EXEC's: what its ranges are read from, and expected to be as they are there */
+  size_t range_count;      /* of ranges expected */
+  size_t walked;           /* keys that an EXEC has looked at in ranges */
   bool open;               /* its member of the batch has been begun */
   bool wrote;              /* and holds a write */
   bool cleared;            /* FLUSHALL: a member of its own, ended already */
   bool isolated;           /* what it reads is expected to be so still at the commit */
   bool exec;               /* it is an EXEC */
+  bool ran;                /* whose commands were run */
   bool depends;            /* it has read what is not yet committed */
   bool waits;              /* it has to be run again after the commit under way */
 } command_work;
@@ -105,7 +109,8 @@ toon_status command_fail(command_call *call, const toon_error *err);
 toon_status command_syntax_error(command_call *call);
 toon_status command_wrong_type(command_call *call);
 /* Has the command written more than its connection may leave unread, with `more` bytes that are still to come? It then returns
- * TOON_ENOMEM, for what is still to come might not find memory. data_get does, so that only what writes much for one row asks. */
+ * TOON_ENOMEM, for what is still to come might not find memory. data_get and EXEC do, so that only what writes much for one row, or
+ * without one, asks. */
 bool command_overfull(const command_call *call, size_t more);
 
 /* A row: committed, or what an earlier command will have written. data_release it, also one that was not found. */
@@ -130,6 +135,8 @@ toon_status data_delete(command_call *call, toon_key key);
 toon_status data_expire(command_call *call, toon_key key, int64_t expires_at);
 /* Delete every key. */
 toon_status data_clear(command_call *call);
+/* The number of keys as the command sees it; in an EXEC, its own writes count. */
+toon_status data_size(command_call *call, uint64_t *size);
 /* Walk the keys of a range as the command sees them; in an EXEC, keys that it made come last. `take` may set *stop. */
 typedef toon_status (*data_key_fn)(void *ctx, toon_key key, uint8_t flags, bool *stop);
 toon_status data_walk(command_call *call, const toon_range *range, data_key_fn take, void *ctx);

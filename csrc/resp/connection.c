@@ -59,11 +59,34 @@ static void conn_closed(uv_handle_t *handle) {
   toon_free(conn);
 }
 
+static void leave_queue(resp_conn *conn) {
+  resp_server *server = conn->server;
+  if (conn->asking != ASK_QUEUED) return;
+  resp_conn **at = &server->queued;
+  while (*at != conn) at = &(*at)->next_queued;
+  *at = conn->next_queued;
+  if (!*at) server->queued_end = at;
+  conn->asking = ASK_NOTHING;
+}
+
+/* What it has written is committed as it would be; an EXEC still publishes. */
+static void leave_turn(resp_conn *conn, turn *t) {
+  for (size_t i = 0; i < t->count; i++) {
+    waiting *w = &t->replies[i];
+    if (w->conn != conn) continue;
+    w->conn = NULL;
+    if (!w->exec) continue;
+    w->multi = conn->multi;
+    conn->multi = NULL;
+  }
+}
+
 void conn_close(resp_conn *conn) {
   if (conn->closing) return;
   resp_server *server = conn->server;
   conn->closing = true;
   conn_unstall(conn);
+  leave_queue(conn);
   pubsub_leave(conn);
   *conn->link = conn->next;
   if (conn->next) conn->next->link = conn->link;
@@ -74,9 +97,7 @@ void conn_close(resp_conn *conn) {
     while (*at != conn) at = &(*at)->next_pushed;
     *at = conn->next_pushed;
   }
-  for (int i = 0; conn->pending && i < 2; i++)
-    for (size_t j = 0; j < server->turns[i].count; j++)
-      if (server->turns[i].replies[j].conn == conn) server->turns[i].replies[j].conn = NULL;
+  for (int i = 0; conn->pending && i < 2; i++) leave_turn(conn, &server->turns[i]);
   server_notice(server, RESP_DEBUG, "connection %llu from %s ends", (unsigned long long)conn->id, conn->address);
   uv_close(&conn->io.handle, conn_closed);
 }
@@ -282,22 +303,27 @@ static bool conn_command(resp_conn *conn, toon_slice input, toon_status *status)
   *status = answer(&call, container, &ran);
   bool error = conn->out.len > call.from && conn->out.ptr[call.from] == '-';
   if (work.snapshot) toon_snapshot_close(work.snapshot);
-  if (conn->asking == ASK_WAITING)
+  bool first = at >= conn->counted && !conn_waits(conn) && !work.waits;
+  if (first && ran && server->monitors && !(call.command->flags & (COMMAND_ADMIN | COMMAND_NO_AUTH))) {
+    if (work.ran) multi_show(&call);
+    conn_show(&call);
+  }
+  if (conn_waits(conn))
     waits = true;
   else if (*status == TOON_OK)
     *status = turn_take(&call, &waits);
   if (*status != TOON_OK && work.open) toon_batch_abandon(work.batch);
+  toon_snapshot_close(work.ranges);
   if (waits) { /* it is run when its turn has come */
     conn->out.len = call.from;
     conn->mute_next = skip;
     if (work.waits) conn_stall(conn);
     return false;
   }
-  if (at >= conn->counted) {
+  if (first) {
     conn->counted = at + 1;
     server->counters.commands++;
     server->counters.errors += error;
-    if (ran && server->monitors && !(call.command->flags & (COMMAND_ADMIN | COMMAND_NO_AUTH))) conn_show(&call);
   }
   if (conn->mute_this && conn->out.len > call.from) conn->out.len = call.from;
   return true;
@@ -346,6 +372,28 @@ void conn_answer(resp_server *server, uint64_t id, int answer) {
   if (!server->closing) conn_work(conn);
 }
 
+bool conn_ask_login(resp_conn *conn) {
+  resp_server *server = conn->server;
+  if (server->logins < LOGINS_MAX) {
+    server->logins++;
+    conn_ask(conn);
+    return true;
+  }
+  conn->asking = ASK_QUEUED;
+  conn->next_queued = NULL;
+  *server->queued_end = conn;
+  server->queued_end = &conn->next_queued;
+  return false;
+}
+
+void conns_login_done(resp_server *server) {
+  server->logins--;
+  resp_conn *conn = server->queued;
+  if (!conn || server->closing) return;
+  leave_queue(conn);
+  conn_work(conn);
+}
+
 /* A command that has to wait stays parsed, unless its words are in the parser. */
 static void keep_parsed(resp_conn *conn) {
   if (conn->parser.inlined || conn->parser.missing != 0) resp_parser_next(&conn->parser);
@@ -357,7 +405,7 @@ void conn_work(resp_conn *conn) {
   conn_lend(conn);
   while (!conn->closing && !conn->close_after && conn->taken < conn->in.len) {
     /* Who does not read its replies is not served on. */
-    stalled = conn->exclusive || conn->asking == ASK_WAITING || (conn->flying.len && conn->out.len >= OUT_ENOUGH);
+    stalled = conn->exclusive || conn_waits(conn) || (conn->flying.len && conn->out.len >= OUT_ENOUGH);
     if (!stalled && turn_full(server)) {
       stalled = true;
       conn_stall(conn);
@@ -409,9 +457,11 @@ void conn_work(resp_conn *conn) {
       toon_buf_free(&conn->in);
     }
   }
+  /* A client that has sent its end gets what it has asked for; a login that waits behind others is not worth it. */
+  if (conn->eof && ((!stalled && !conn->pending) || conn->asking == ASK_QUEUED)) conn->close_after = true;
   conn_flush(conn);
   if (conn->closing || conn->refused) return;
-  bool reading = !conn->close_after && (!stalled || conn->in.len - conn->taken < IN_ENOUGH);
+  bool reading = !conn->close_after && !conn->eof && (!stalled || conn->in.len - conn->taken < IN_ENOUGH);
   if (reading == conn->reading) return;
   conn->reading = reading;
   if (!reading)
@@ -446,6 +496,13 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   resp_conn *conn = (resp_conn *)stream->data;
   (void)buf;
+  if (n == UV_EOF) {
+    conn->eof = true;
+    conn->reading = false;
+    uv_read_stop(stream);
+    conn_work(conn);
+    return;
+  }
   if (n < 0) {
     conn_close(conn);
     return;
@@ -458,26 +515,59 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
 
 /* ---- coming and going ---- */
 
-static void tell_address(resp_conn *conn) {
-  struct sockaddr_storage peer;
-  int length = sizeof peer;
+static void address_text(const struct sockaddr_storage *address, char out[CONN_ADDRESS_MAX]) {
   char text[64] = "?";
-  if (uv_tcp_getpeername(&conn->io.tcp, (struct sockaddr *)&peer, &length) < 0) return;
-  if (peer.ss_family == AF_INET6) {
-    struct sockaddr_in6 *in = (struct sockaddr_in6 *)&peer;
+  if (address->ss_family == AF_INET6) {
+    const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
     uv_ip6_name(in, text, sizeof text);
-    snprintf(conn->address, sizeof conn->address, "[%s]:%u", text, ntohs(in->sin6_port));
+    snprintf(out, CONN_ADDRESS_MAX, "[%s]:%u", text, ntohs(in->sin6_port));
   } else {
-    struct sockaddr_in *in = (struct sockaddr_in *)&peer;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
     uv_ip4_name(in, text, sizeof text);
-    snprintf(conn->address, sizeof conn->address, "%s:%u", text, ntohs(in->sin_port));
+    snprintf(out, CONN_ADDRESS_MAX, "%s:%u", text, ntohs(in->sin_port));
   }
+}
+
+static void tell_addresses(resp_conn *conn) {
+  struct sockaddr_storage end;
+  int length = sizeof end;
+  if (uv_tcp_getpeername(&conn->io.tcp, (struct sockaddr *)&end, &length) == 0) address_text(&end, conn->address);
+  length = sizeof end;
+  if (uv_tcp_getsockname(&conn->io.tcp, (struct sockaddr *)&end, &length) == 0) address_text(&end, conn->local);
+}
+
+static void refused(uv_handle_t *handle) {
+  resp_server *server = (resp_server *)handle->data;
+  bool pipe = handle == &server->refuse[1].io.handle, again = server->refuse[pipe].again;
+  server->refuse[pipe].busy = server->refuse[pipe].again = false;
+  if (again && !server->closing) server_accept(server, pipe);
+}
+
+/* Take a connection off its listener, which would not tell of others before, and close it. */
+static void refuse(resp_server *server, uv_stream_t *listener) {
+  bool pipe = listener->type != UV_TCP;
+  if (server->refuse[pipe].busy) {
+    server->refuse[pipe].again = true;
+    return;
+  }
+  if (pipe)
+    uv_pipe_init(&server->loop, &server->refuse[pipe].io.pipe, 0);
+  else
+    uv_tcp_init(&server->loop, &server->refuse[pipe].io.tcp);
+  server->refuse[pipe].io.handle.data = server;
+  server->refuse[pipe].busy = true;
+  server->counters.rejected++;
+  (void)uv_accept(listener, &server->refuse[pipe].io.stream);
+  uv_close(&server->refuse[pipe].io.handle, refused);
 }
 
 void conn_accept(resp_server *server, uv_stream_t *listener, int fd, const char *address) {
   resp_conn *conn = (resp_conn *)toon_calloc(1, sizeof *conn);
-  if (!conn) { /* a listener keeps what was not taken, and asks again */
-    if (!listener) close(fd);
+  if (!conn) {
+    if (listener)
+      refuse(server, listener);
+    else
+      close(fd);
     return;
   }
   bool tcp = listener && listener->type == UV_TCP;
@@ -493,6 +583,7 @@ void conn_accept(resp_server *server, uv_stream_t *listener, int fd, const char 
   conn->role = server->options.auth ? RESP_NONE : RESP_ADMIN;
   if (conn->role) memcpy(conn->user, "default", sizeof "default");
   snprintf(conn->address, sizeof conn->address, "%s", address ? address : "?");
+  snprintf(conn->local, sizeof conn->local, "%s", address ? address : "?");
   resp_parser_init(&conn->parser);
   conn->next = server->conns;
   conn->link = &server->conns;
@@ -508,7 +599,7 @@ void conn_accept(resp_server *server, uv_stream_t *listener, int fd, const char 
   if (tcp) {
     uv_tcp_nodelay(&conn->io.tcp, 1);
     if (server->options.keepalive) uv_tcp_keepalive(&conn->io.tcp, 1, server->options.keepalive);
-    tell_address(conn);
+    tell_addresses(conn);
   }
   server_notice(server, RESP_DEBUG, "connection %llu from %s", (unsigned long long)conn->id, conn->address);
   if (server->conn_count > server->options.max_clients) {
@@ -527,7 +618,7 @@ void conns_check(resp_server *server) {
   resp_conn *next;
   for (resp_conn *conn = server->conns; conn; conn = next) {
     next = conn->next;
-    bool busy = conn->pending || conn->asking == ASK_WAITING || conn->monitor || pubsub_list_count(&conn->topics);
+    bool busy = conn->pending || conn_waits(conn) || conn->monitor || pubsub_list_count(&conn->topics);
     if (conn->swelling && now - conn->swelling > SWELL_MS)
       close_overfull(conn);
     else if (silence && !busy && now - conn->active > silence)

@@ -12,16 +12,19 @@
 enum {
   CONN_ADDRESS_MAX = 128, /* of the text of an address */
   CONN_USER_MAX = 128,    /* bytes of a user's name */
-  SPARES = 64             /* buffers kept for connections that need one for a moment */
+  SPARES = 64,            /* buffers kept for connections that need one for a moment */
+  LOGINS_MAX = 64         /* logins that are being checked; who comes then waits */
 };
 
 /* A reply that waits for the commit of a member. */
 typedef struct waiting {
   resp_conn *conn; /* NULL once it is gone */
   size_t member;
-  size_t offset, len; /* of the reply, in the turn's `bytes` */
-  uint64_t at, end;   /* where its command stands in all the input of the connection */
-  bool exec, mute;    /* mute: CLIENT REPLY, it is not sent */
+  size_t offset, len;       /* of the reply, in the turn's `bytes` */
+  uint64_t at, end;         /* where its command stands in all the input of the connection */
+  bool exec, mute;          /* mute: CLIENT REPLY, it is not sent */
+  toon_snapshot *ranges;    /* of an EXEC: what its ranges were read from; owned */
+  struct resp_multi *multi; /* of an EXEC whose connection is gone: what it publishes; owned */
 } waiting;
 
 /* The writes of a turn of the loop, and who waits for them. */
@@ -36,20 +39,25 @@ typedef struct turn {
 typedef struct resp_multi resp_multi;
 typedef struct resp_scans resp_scans;
 
-/* Something from another thread for the loop's. */
-typedef struct message {
-  struct message *next;
-  enum { MESSAGE_ANSWER, MESSAGE_ADOPT } kind;
-  uint64_t conn;
-  int value; /* the answer, or the socket */
+/* A connection from another thread for the loop's. */
+typedef struct server_adopted {
+  struct server_adopted *next;
+  int fd;
   char address[CONN_ADDRESS_MAX];
-} message;
+} server_adopted;
+
+/* An answer for a connection that waits for it. There is room for all that may be asked for, so none is lost. */
+typedef struct server_answer {
+  uint64_t conn;
+  int value;
+} server_answer;
 
 /* Work that takes long and is asked for by a command: done one after the other on a thread of its own. */
 typedef enum upkeep_kind { UPKEEP_CHECKPOINT, UPKEEP_COMPACT, UPKEEP_KINDS } upkeep_kind;
 
 typedef struct server_counters {
-  uint64_t connections, rejected, commands, in_bytes, out_bytes, errors;
+  uint64_t connections, rejected, commands, in_bytes, out_bytes, errors, hits, misses;
+  int64_t expired; /* before these counters began */
 } server_counters;
 
 struct resp_server {
@@ -64,9 +72,11 @@ struct resp_server {
   uv_timer_t clock;
   uv_thread_t loop_thread, lead_thread, upkeep_thread;
   uv_sem_t lead, upkeep;
-  uv_mutex_t mutex; /* over the next three lines */
+  uv_mutex_t mutex; /* over the next four lines */
   bool done, lead_end, stopping;
-  message *inbox, **inbox_end;
+  server_adopted *adopted, **adopted_end;
+  server_answer logins_done[LOGINS_MAX], upkeep_done[UPKEEP_KINDS]; /* no connection: none is there */
+  size_t logins_done_count;                                         /* also under the mutex */
   bool upkeep_wanted[UPKEEP_KINDS], upkeep_running[UPKEEP_KINDS], upkeep_end;
   uint64_t upkeep_waiter[UPKEEP_KINDS]; /* the connection that waits for it; 0: none. Also under the mutex */
   int64_t last_save;                    /* seconds since 1970. Also under the mutex */
@@ -80,8 +90,19 @@ struct resp_server {
   uv_timer_t hold;
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
-  resp_conn *conns, *pushed; /* all; those with something to send that no command of theirs brought about */
-  resp_conn *stalled;        /* those with a command that waits for the batch under way */
+  resp_conn *conns, *pushed;       /* all; those with something to send that no command of theirs brought about */
+  resp_conn *stalled;              /* those with a command that waits for the batch under way */
+  resp_conn *queued, **queued_end; /* those with a login that waits for others to be checked */
+  uint32_t logins;                 /* that are being checked */
+  struct {
+    union {
+      uv_handle_t handle;
+      uv_stream_t stream;
+      uv_tcp_t tcp;
+      uv_pipe_t pipe;
+    } io;
+    bool busy, again; /* being closed; the listener waits for that */
+  } refuse[2];        /* take connections of `tcp` and `pipe` for which there is no memory */
   pubsub pubsub;
   resp_scans *scans; /* family_keyspace.c */
   uint32_t conn_count, monitors;
@@ -93,8 +114,8 @@ struct resp_server {
   size_t spare_count;
 };
 
-/* An answer that a command waits for and that comes from outside the loop. */
-typedef enum conn_asking { ASK_NOTHING, ASK_WAITING, ASK_ANSWERED } conn_asking;
+/* An answer that a command waits for and that comes from outside the loop. QUEUED: it is not asked for yet. */
+typedef enum conn_asking { ASK_NOTHING, ASK_QUEUED, ASK_WAITING, ASK_ANSWERED } conn_asking;
 
 struct resp_conn {
   union {
@@ -120,17 +141,19 @@ struct resp_conn {
   toon_buf out;    /* replies gathered */
   toon_buf flying; /* on their way */
   toon_buf name, library, library_version;
-  char user[CONN_USER_MAX], address[CONN_ADDRESS_MAX];
-  uint64_t born, active;  /* ms of the loop's clock */
+  char user[CONN_USER_MAX], address[CONN_ADDRESS_MAX], local[CONN_ADDRESS_MAX]; /* local: of our end */
+  uint64_t born, active;                                                        /* ms of the loop's clock */
   uint64_t swelling;      /* since when its unread pushes are more than a quarter of what is allowed; 0: they are not */
   const command *command; /* the last */
   resp_parser parser;
   uint32_t pending; /* replies that wait for a commit */
+  uint32_t tries;   /* of the EXEC that it waits with */
+  bool eof;         /* its client sends no more; what has come is still answered */
   bool reading, refused, closing, close_after, is_pushed, monitor, no_evict, no_touch;
   bool mute, mute_next, mute_this; /* CLIENT REPLY OFF, SKIP, and what they mean for this command */
   bool exclusive;                  /* an EXEC waits for its commit: nothing may stand behind it */
   bool stalled;
-  resp_conn *next_stalled;
+  resp_conn *next_stalled, *next_queued;
   pubsub_list topics; /* what it has subscribed to */
   resp_multi *multi;  /* family_transactions.c */
 };
@@ -164,12 +187,19 @@ resp_conn *conn_find(resp_server *server, uint64_t id);
 void conn_answer(resp_server *server, uint64_t id, int answer);
 /* Begin to wait for an answer: the command runs again when it is there, and finds it by conn_answered. */
 static inline void conn_ask(resp_conn *conn) { conn->asking = ASK_WAITING; }
+static inline bool conn_waits(const resp_conn *conn) {
+  return conn->asking == ASK_WAITING || conn->asking == ASK_QUEUED;
+}
 static inline bool conn_answered(resp_conn *conn, int *answer) {
   if (conn->asking != ASK_ANSWERED) return false;
   conn->asking = ASK_NOTHING;
   *answer = conn->answer;
   return true;
 }
+/* Ask whether a login is right, as conn_ask; or, if too many are being checked, run the command again when one is done (false). */
+bool conn_ask_login(resp_conn *conn);
+/* A login was checked. */
+void conns_login_done(resp_server *server);
 /* Show a command to those who monitor. */
 void conn_show(const command_call *call);
 
@@ -178,6 +208,8 @@ void conn_show(const command_call *call);
 /* The turn that gathers; the one on its way, or NULL. */
 turn *turn_collecting(resp_server *server);
 turn *turn_in_flight(resp_server *server);
+/* Free all that a turn holds. */
+void turn_free(turn *t);
 /* Let the turn have a batch. */
 toon_status turn_batch(resp_server *server, turn *t, toon_error *err);
 /* Is so much gathered that connections should wait? */
@@ -208,24 +240,28 @@ void scans_free(resp_scans *scans);
 bool multi_queue(command_call *call, toon_status *status);
 /* A command between MULTI and EXEC was refused: EXEC will be too. */
 void multi_refused(resp_conn *conn);
-/* Key argument number i of all commands queued; false behind the last. */
-bool multi_key(resp_conn *conn, size_t i, toon_key *key);
+/* Commands between MULTI and EXEC; -1: no transaction. */
+int multi_count(const resp_conn *conn);
+/* Show the commands of an EXEC that was run. */
+void multi_show(const command_call *call);
 /* The transaction is over, its keys of WATCH are forgotten. */
 void multi_free(resp_conn *conn);
-/* The same behind an EXEC; if it is committed, what it has published is given out. */
-void multi_done(resp_conn *conn, bool committed);
+/* An EXEC has ended; if it is committed, what it has published is given out. Takes *multi (may hold NULL) over. */
+void multi_done(resp_server *server, resp_multi **multi, bool committed);
 /* Note a message of the EXEC that is run. */
 toon_status multi_publish(resp_conn *conn, toon_slice channel, toon_slice message);
 
 /* ---- server.c ---- */
 
+/* Take the next connection of a listener. */
+void server_accept(resp_server *server, bool pipe);
 /* A line for the log. */
 void server_notice(resp_server *server, resp_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void server_event(resp_server *server, const resp_event *event);
-/* Queue a message for the loop's thread. Any thread. */
-toon_status server_post(resp_server *server, const message *m);
 /* Have upkeep done; conn (0: nobody) is answered with its status. False if the same is under way or waiting already. */
 bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn);
+/* The value of a name in what toon_stats tells, a string without its quotes; empty if there is none. */
+toon_slice server_stat(const toon_buf *stats, const char *name);
 /* "commit", "interval" or "close", appended to *out. */
 toon_status server_durability(toon_db *db, toon_buf *out, toon_error *err);
 

@@ -6,6 +6,11 @@
 
 #include <stdarg.h>
 
+enum {
+  RANGES_MAX = 16,   /* that an EXEC expects one by one */
+  WALK_MAX = 4 << 20 /* keys that its walks may have looked at before the last of them: they hold up the loop */
+};
+
 /* ---- errors ---- */
 
 toon_status command_error(command_call *call, const char *fmt, ...) {
@@ -90,7 +95,10 @@ static toon_status make_row(command_call *call, const toon_pending *p, data_row 
   toon_status status = p->input == TOON_INPUT_JSON    ? toon_field_json(p->value, max, &row->text, &flags, &err)
                        : p->input == TOON_INPUT_BYTES ? toon_field_bytes(p->value, max, &row->text, &flags, &err)
                                                       : toon_field_string(p->value, max, &row->text, &flags, &err);
-  if (status == TOON_ENOMEM) return status;
+  if (status == TOON_ENOMEM) {
+    toon_buf_free(&row->text);
+    return status;
+  }
   /* What cannot be stored will fail, and take back what depends on it: what is answered here is not sent. */
   *found = status == TOON_OK;
   row->row = (toon_row){.field = toon_buf_slice(&row->text), .flags = flags, .expires_at = p->expires_at};
@@ -109,7 +117,7 @@ static toon_status open_member(command_call *call) {
   return TOON_OK;
 }
 
-toon_status data_get(command_call *call, toon_key key, data_row *row, bool *found) {
+static toon_status get(command_call *call, toon_key key, data_row *row, bool *found) {
   command_work *work = call->work;
   toon_error err;
   toon_pending p = {.kind = TOON_PENDING_NONE};
@@ -130,8 +138,27 @@ toon_status data_get(command_call *call, toon_key key, data_row *row, bool *foun
     return TOON_OK;
   }
   if (!work->isolated) return TOON_OK;
-  TOON_TRY(open_member(call));
-  return check(call, toon_batch_expect_version(work->batch, key, *found ? row->row.version : 0, &err), &err);
+  toon_status status = open_member(call);
+  if (status == TOON_OK)
+    status = check(call, toon_batch_expect_version(work->batch, key, *found ? row->row.version : 0, &err), &err);
+  if (status == TOON_OK) return TOON_OK;
+  toon_row_release(call->db, &row->row); /* not every caller releases what it could not get */
+  *found = false;
+  return status;
+}
+
+/* For INFO: reads that have found something, or nothing. A command that is run again counts again. */
+static void count_read(const command_call *call, bool found) {
+  server_counters *c = &call->conn->server->counters;
+  if (!(call->command->flags & COMMAND_READONLY)) return;
+  c->hits += found;
+  c->misses += !found;
+}
+
+toon_status data_get(command_call *call, toon_key key, data_row *row, bool *found) {
+  toon_status status = get(call, key, row, found);
+  if (status == TOON_OK) count_read(call, *found);
+  return status;
 }
 
 void data_release(command_call *call, data_row *row) {
@@ -142,8 +169,11 @@ void data_release(command_call *call, data_row *row) {
 toon_status data_has(command_call *call, toon_key key, bool *found) {
   toon_error err;
   data_row row;
-  if (!call->work->isolated && !call->conn->pending)
-    return check(call, toon_has(call->db, call->work->snapshot, key, found, &err), &err);
+  if (!call->work->isolated && !call->conn->pending) {
+    TOON_TRY(check(call, toon_has(call->db, call->work->snapshot, key, found, &err), &err));
+    count_read(call, *found);
+    return TOON_OK;
+  }
   toon_status status = data_get(call, key, &row, found);
   data_release(call, &row);
   return status;
@@ -232,53 +262,80 @@ static bool in_range(const toon_range *range, toon_slice key) {
          (range->prefix.len == 0 || memcmp(key.ptr, range->prefix.ptr, range->prefix.len) == 0);
 }
 
-/* The keys that an EXEC has made and the store has not. They are among the arguments of its commands. */
-static toon_status walk_made(command_call *call, const toon_range *range, const toon_snapshot *snapshot,
-                             data_key_fn take, void *ctx, bool *stop) {
-  toon_buf seen = {0}; /* of those told: their keys, each with a length before it */
+/* What an EXEC reads of a range must be so still at the commit. All its walks read from one snapshot, which the batch needs until it
+ * was processed. It begins behind the batch under way; what else stands in its own batch before it makes it run again, as the first. */
+static toon_status expect_range(command_call *call, const toon_range *range) {
+  command_work *work = call->work;
+  toon_range wanted = {0}; /* beyond some ranges all keys are expected */
+  toon_error err;
+  if (work->walked > WALK_MAX)
+    return command_error(call, "ERR the transaction looks at more than %d keys; split it", WALK_MAX);
+  if (turn_in_flight(call->conn->server)) {
+    work->waits = true;
+    return TOON_ECONFLICT;
+  }
+  TOON_TRY(open_member(call));
+  if (!work->ranges) {
+    TOON_TRY(check(call, toon_snapshot_open(call->db, &work->ranges, &err), &err));
+    TOON_TRY(check(call, toon_batch_read_from(work->batch, work->ranges, &err), &err));
+  }
+  if (work->range_count == RANGES_MAX) return TOON_OK;
+  if (++work->range_count < RANGES_MAX) wanted = *range;
+  wanted.limit = 0;
+  return check(call, toon_batch_expect_range(work->batch, &wanted, &err), &err);
+}
+
+/* The keys that an EXEC has made and the store has not. */
+static toon_status walk_made(command_call *call, const toon_range *range, data_key_fn take, void *ctx, bool *stop) {
+  command_work *work = call->work;
+  toon_buf name = {0};
   toon_status status = TOON_OK;
-  toon_key key;
-  for (size_t i = 0; status == TOON_OK && !*stop && multi_key(call->conn, i, &key); i++) {
+  for (size_t at = 0; status == TOON_OK && !*stop; work->walked++) {
+    toon_key key;
     toon_pending p;
     toon_error err;
-    bool there = false, again = false;
+    bool there = false, end;
+    status = check(call, toon_batch_next_key(work->batch, &at, &key, &end, &err), &err);
+    if (status != TOON_OK || end) break;
     if (!in_range(range, toon_slice_of(key.ptr, key.len))) continue;
-    for (size_t at = 0; at < seen.len && !again;) {
-      uint32_t len;
-      memcpy(&len, seen.ptr + at, sizeof len);
-      again = toon_slice_eq(toon_slice_of(seen.ptr + at + sizeof len, len), toon_slice_of(key.ptr, key.len));
-      at += sizeof len + len;
-    }
-    if (again) continue;
     status = find_pending(call, key, &p);
-    if (status == TOON_OK && p.kind != TOON_PENDING_PUT) continue;
-    if (status == TOON_OK) status = check(call, toon_has(call->db, snapshot, key, &there, &err), &err);
+    if (status != TOON_OK || p.kind != TOON_PENDING_PUT) continue;
+    status = check(call, toon_has(call->db, work->ranges, key, &there, &err), &err);
     if (status != TOON_OK || there) continue;
     data_row row = {0};
     status = make_row(call, &p, &row, &there);
-    if (status == TOON_OK && there) status = take(ctx, key, row.row.flags, stop);
+    name.len = 0; /* what is taken may change the batch */
+    if (status == TOON_OK && there) status = toon_buf_append(&name, key.ptr, key.len);
+    if (status == TOON_OK && there) status = take(ctx, toon_user_key(name.ptr, name.len), row.row.flags, stop);
     toon_buf_free(&row.text);
-    if (status == TOON_OK) status = toon_buf_append(&seen, &key.len, sizeof key.len);
-    if (status == TOON_OK) status = toon_buf_append(&seen, key.ptr, key.len);
   }
-  toon_buf_free(&seen);
+  toon_buf_free(&name);
   return status;
 }
 
 toon_status data_walk(command_call *call, const toon_range *range, data_key_fn take, void *ctx) {
+  command_work *work = call->work;
   toon_snapshot *snapshot = NULL;
   toon_cursor *cursor = NULL;
+  toon_range all = *range;
   toon_error err;
   bool end = false, stop = false;
-  toon_status status = check(call, toon_snapshot_open(call->db, &snapshot, &err), &err);
-  if (status == TOON_OK) status = check(call, toon_cursor_open(call->db, snapshot, range, &cursor, &err), &err);
+  if (work->exec) {
+    TOON_TRY(expect_range(call, range));
+    all.limit = 0; /* the first row may be one that it has deleted */
+  } else {
+    TOON_TRY(check(call, toon_snapshot_open(call->db, &snapshot, &err), &err));
+  }
+  const toon_snapshot *from = work->exec ? work->ranges : snapshot;
+  toon_status status = check(call, toon_cursor_open(call->db, from, &all, &cursor, &err), &err);
   while (status == TOON_OK && !stop) {
     toon_key key;
     toon_row row;
     toon_pending p = {.kind = TOON_PENDING_NONE};
     status = check(call, toon_cursor_next(cursor, true, &key, &row, &end, &err), &err);
     if (status != TOON_OK || end) break;
-    if (call->work->exec && (status = find_pending(call, key, &p)) != TOON_OK) break;
+    work->walked++;
+    if (work->exec && (status = find_pending(call, key, &p)) != TOON_OK) break;
     uint8_t flags = row.flags;
     if (p.kind == TOON_PENDING_DELETE) continue;
     if (p.kind == TOON_PENDING_PUT) {
@@ -292,8 +349,29 @@ toon_status data_walk(command_call *call, const toon_range *range, data_key_fn t
     }
     status = take(ctx, key, flags, &stop);
   }
-  if (status == TOON_OK && !stop && call->work->exec) status = walk_made(call, range, snapshot, take, ctx, &stop);
+  if (status == TOON_OK && !stop && work->exec) status = walk_made(call, range, take, ctx, &stop);
   toon_cursor_close(cursor);
   toon_snapshot_close(snapshot);
   return status;
+}
+
+toon_status data_size(command_call *call, uint64_t *size) {
+  command_work *work = call->work;
+  toon_error err;
+  toon_range all = {0};
+  if (work->exec) TOON_TRY(expect_range(call, &all));
+  TOON_TRY(check(call, toon_size(call->db, TOON_SPACE_USER, size, &err), &err));
+  for (size_t at = 0; work->exec; work->walked++) {
+    toon_key key;
+    toon_pending p;
+    bool before, end;
+    TOON_TRY(check(call, toon_batch_next_key(work->batch, &at, &key, &end, &err), &err));
+    if (end) break;
+    TOON_TRY(check(call, toon_has(call->db, work->ranges, key, &before, &err), &err));
+    TOON_TRY(find_pending(call, key, &p));
+    bool after = p.kind == TOON_PENDING_PUT ? !p.expires_at || p.expires_at > toon_now(call->db)
+                                            : before && p.kind == TOON_PENDING_EXPIRE;
+    *size += (uint64_t)after - (uint64_t)before;
+  }
+  return TOON_OK;
 }

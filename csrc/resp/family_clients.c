@@ -1,12 +1,17 @@
 /* Commands about the connections of others: CLIENT LIST, INFO and KILL, and MONITOR. */
 #include "resp/connection.h"
 
+#include "base/alloc.h"
+
 #include <stdio.h>
 
 static toon_status describe(toon_buf *out, const resp_conn *conn) {
   uint64_t now = uv_now(&conn->server->loop);
-  char flags[8], *flag = flags;
+  char flags[16], *flag = flags;
+  int queued = multi_count(conn);
   if (conn->monitor) *flag++ = 'O';
+  if (pubsub_list_count(&conn->topics)) *flag++ = 'P';
+  if (queued >= 0) *flag++ = 'x';
   if (conn->close_after) *flag++ = 'c';
   if (conn->no_evict) *flag++ = 'e';
   if (conn->no_touch) *flag++ = 'T';
@@ -15,12 +20,14 @@ static toon_status describe(toon_buf *out, const resp_conn *conn) {
   *flag = 0;
   return toon_buf_printf(
       out,
-      "id=%llu addr=%s name=%.*s age=%llu idle=%llu flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu "
+      "id=%llu addr=%s laddr=%s fd=-1 name=%.*s age=%llu idle=%llu flags=%s db=0 sub=%zu psub=%zu ssub=0 multi=%d "
+      "qbuf=%zu qbuf-free=%zu "
       "argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%s redir=-1 resp=%d "
       "lib-name=%.*s lib-ver=%.*s\n",
-      (unsigned long long)conn->id, conn->address, (int)conn->name.len, (const char *)conn->name.ptr,
+      (unsigned long long)conn->id, conn->address, conn->local, (int)conn->name.len, (const char *)conn->name.ptr,
       (unsigned long long)(now - conn->born) / 1000, (unsigned long long)(now - conn->active) / 1000, flags,
-      conn->in.len - conn->taken, conn->in.cap - conn->in.len, conn->out.len, conn->flying.len,
+      conn->topics.counts[PUBSUB_CHANNEL], conn->topics.counts[PUBSUB_PATTERN], queued, conn->in.len - conn->taken,
+      conn->in.cap - conn->in.len, conn->out.len, conn->flying.len,
       sizeof *conn + conn->in.cap + conn->out.cap + conn->flying.cap, conn->flying.len ? "rw" : "r",
       conn->command ? conn->command->name : "NULL", conn->role ? conn->user : "(none)", conn->version,
       (int)conn->library.len, (const char *)conn->library.ptr, (int)conn->library_version.len,
@@ -38,50 +45,79 @@ toon_status command_client_info(command_call *call) {
   return reply_text(call, &line, describe(&line, call->conn));
 }
 
-/* Of a type named as CLIENT LIST and KILL take it? False for one that is unknown. */
-static bool read_type(command_call *call, toon_slice type, bool *none, toon_status *status) {
-  bool normal = command_word(type, "normal");
-  *none = !normal; /* of masters, replicas and subscribers */
-  if (normal || command_word(type, "master") || command_word(type, "replica") || command_word(type, "slave") ||
-      command_word(type, "pubsub"))
-    return true;
-  *status = resp_error(conn_out(call->conn), "ERR Unknown client type '%.*s'", (int)(type.len < 128 ? type.len : 128),
-                       (const char *)type.ptr);
+/* Types as CLIENT LIST and KILL take them: subscribers (in RESP2 and RESP3) and all others. There are no masters or replicas. */
+typedef enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_PUBSUB, TYPE_NONE } client_type;
+
+static bool is_type(const resp_conn *conn, client_type type) {
+  return type == TYPE_ANY || type == (pubsub_list_count(&conn->topics) ? TYPE_PUBSUB : TYPE_NORMAL);
+}
+
+/* False, with the error reply, for one that is unknown. */
+static bool read_type(command_call *call, toon_slice word, client_type *type, toon_status *status) {
+  *type = command_word(word, "normal")                                                                   ? TYPE_NORMAL
+          : command_word(word, "pubsub")                                                                 ? TYPE_PUBSUB
+          : command_word(word, "master") || command_word(word, "replica") || command_word(word, "slave") ? TYPE_NONE
+                                                                                                         : TYPE_ANY;
+  if (*type != TYPE_ANY) return true;
+  *status = resp_error(conn_out(call->conn), "ERR Unknown client type '%.*s'", (int)(word.len < 128 ? word.len : 128),
+                       (const char *)word.ptr);
   return false;
+}
+
+/* The connections of some ids. The list has the newest first, which is the order of falling ids. */
+static toon_status list_ids(command_call *call, toon_buf *lines) {
+  resp_server *server = call->conn->server;
+  toon_status status = TOON_OK;
+  size_t count = 0;
+  for (size_t i = 3; i < call->count; i++) {
+    int64_t id;
+    if (!resp_integer(call_arg(call, i), &id) || id < 1) return command_error(call, "ERR Invalid client ID");
+  }
+  const resp_conn **all = (const resp_conn **)toon_malloc((server->conn_count + 1) * sizeof(resp_conn *));
+  if (!all) return TOON_ENOMEM;
+  for (const resp_conn *conn = server->conns; conn; conn = conn->next) all[count++] = conn;
+  for (size_t i = 3; i < call->count && status == TOON_OK; i++) {
+    int64_t id = 0;
+    size_t low = 0, high = count;
+    (void)resp_integer(call_arg(call, i), &id);
+    while (low < high) {
+      size_t middle = low + (high - low) / 2;
+      if (all[middle]->id > (uint64_t)id)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    if (low == count || all[low]->id != (uint64_t)id) continue;
+    status = command_overfull(call, lines->len) ? TOON_ENOMEM : describe(lines, all[low]);
+  }
+  toon_free((void *)all);
+  return status;
 }
 
 /* CLIENT LIST [TYPE type] [ID id…] */
 toon_status command_client_list(command_call *call) {
-  toon_buf lines = {0}, *out = conn_out(call->conn);
+  toon_buf lines = {0};
   toon_status status = TOON_OK;
-  resp_server *server = call->conn->server;
+  client_type type = TYPE_ANY;
   if (call->count >= 4 && command_word(call_arg(call, 2), "id")) {
-    for (size_t i = 3; i < call->count && status == TOON_OK; i++) {
-      int64_t id;
-      if (!resp_integer(call_arg(call, i), &id) || id < 1) {
-        toon_buf_free(&lines);
-        return resp_error(out, "ERR Invalid client ID");
-      }
-      const resp_conn *conn = conn_find(server, (uint64_t)id);
-      if (conn) status = describe(&lines, conn);
-    }
+    status = list_ids(call, &lines);
     return reply_text(call, &lines, status);
   }
-  bool none = false;
   if (call->count == 4 && command_word(call_arg(call, 2), "type")) {
-    if (!read_type(call, call_arg(call, 3), &none, &status)) return status;
+    if (!read_type(call, call_arg(call, 3), &type, &status)) return status;
   } else if (call->count != 2) {
-    return resp_error(out, "ERR syntax error");
+    return command_syntax_error(call);
   }
-  for (const resp_conn *conn = server->conns; conn && !none && status == TOON_OK; conn = conn->next)
-    status = describe(&lines, conn);
+  for (const resp_conn *conn = call->conn->server->conns; conn && status == TOON_OK; conn = conn->next)
+    if (is_type(conn, type)) status = describe(&lines, conn);
   return reply_text(call, &lines, status);
 }
 
 typedef struct kill_options {
-  toon_slice address, user;
+  toon_slice address, local, user;
   int64_t id;
-  bool by_id, by_address, by_user, none, keep_me;
+  client_type type;
+  bool by_id, by_address, by_local, by_user, keep_me;
 } kill_options;
 
 static bool read_kill(command_call *call, kill_options *o, toon_status *status) {
@@ -89,7 +125,6 @@ static bool read_kill(command_call *call, kill_options *o, toon_status *status) 
   *o = (kill_options){.keep_me = true};
   for (size_t i = 2; i + 1 < call->count; i += 2) {
     toon_slice what = call_arg(call, i), value = call_arg(call, i + 1);
-    bool none;
     if (command_word(what, "id")) {
       if (!resp_integer(value, &o->id) || o->id < 1) {
         *status = resp_error(out, "ERR client-id should be greater than 0");
@@ -99,12 +134,14 @@ static bool read_kill(command_call *call, kill_options *o, toon_status *status) 
     } else if (command_word(what, "addr")) {
       o->address = value;
       o->by_address = true;
+    } else if (command_word(what, "laddr")) {
+      o->local = value;
+      o->by_local = true;
     } else if (command_word(what, "user")) {
       o->user = value;
       o->by_user = true;
     } else if (command_word(what, "type")) {
-      if (!read_type(call, value, &none, status)) return false;
-      o->none |= none;
+      if (!read_type(call, value, &o->type, status)) return false;
     } else if (command_word(what, "skipme") && (command_word(value, "yes") || command_word(value, "no"))) {
       o->keep_me = command_word(value, "yes");
     } else {
@@ -117,7 +154,7 @@ static bool read_kill(command_call *call, kill_options *o, toon_status *status) 
 
 static bool is_text(toon_slice a, const char *text) { return toon_slice_eq(a, toon_slice_of(text, strlen(text))); }
 
-/* CLIENT KILL address | CLIENT KILL [ID id] [ADDR address] [USER user] [TYPE type] [SKIPME yes | no] */
+/* CLIENT KILL address | CLIENT KILL [ID id] [ADDR address] [LADDR address] [USER user] [TYPE type] [SKIPME yes | no] */
 toon_status command_client_kill(command_call *call) {
   toon_buf *out = conn_out(call->conn);
   kill_options o = {.by_address = true, .address = call_arg(call, 2)};
@@ -128,8 +165,8 @@ toon_status command_client_kill(command_call *call) {
   if (call->count > 3 && !read_kill(call, &o, &status)) return status;
   for (resp_conn *conn = call->conn->server->conns; conn; conn = next) {
     next = conn->next;
-    if (o.none || (o.keep_me && conn == call->conn) || (o.by_id && conn->id != (uint64_t)o.id) ||
-        (o.by_address && !is_text(o.address, conn->address)) ||
+    if (!is_type(conn, o.type) || (o.keep_me && conn == call->conn) || (o.by_id && conn->id != (uint64_t)o.id) ||
+        (o.by_address && !is_text(o.address, conn->address)) || (o.by_local && !is_text(o.local, conn->local)) ||
         (o.by_user && (!conn->role || !is_text(o.user, conn->user))))
       continue;
     killed++;

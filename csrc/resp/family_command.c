@@ -98,6 +98,7 @@ static toon_status tell_all(command_call *call, bool docs) {
   size_t all, count = count_commands();
   const command *table = command_table(&all);
   TOON_TRY(docs ? resp_map(out, version, count) : resp_array(out, count));
+  if (command_overfull(call, 0)) return TOON_ENOMEM;
   for (size_t i = 0; i < all; i++)
     if (!is_subcommand(&table[i]))
       TOON_TRY(docs ? document(out, version, &table[i]) : describe(out, version, &table[i]));
@@ -119,6 +120,7 @@ toon_status command_command_docs(command_call *call) {
   TOON_TRY(resp_map(out, version, known));
   for (size_t i = 2; i < call->count; i++) {
     const command *c = command_find(call_arg(call, i));
+    if (command_overfull(call, 0)) return TOON_ENOMEM;
     if (c) TOON_TRY(document(out, version, c));
   }
   return TOON_OK;
@@ -131,6 +133,7 @@ toon_status command_command_info(command_call *call) {
   TOON_TRY(resp_array(out, call->count - 2));
   for (size_t i = 2; i < call->count; i++) {
     const command *c = command_find(call_arg(call, i));
+    if (command_overfull(call, 0)) return TOON_ENOMEM;
     if (c)
       TOON_TRY(describe(out, version, c));
     else

@@ -58,7 +58,7 @@ static login log_in(command_call *call, toon_slice user, toon_slice password) {
   int role;
   if (!server->options.auth) return toon_slice_eq(user, TOON_SLICE_LIT("default")) ? LOGIN_YES : LOGIN_NO;
   if (!conn_answered(conn, &role)) {
-    conn_ask(conn);
+    if (!conn_ask_login(conn)) return LOGIN_WAITS;
     server_event(server, &(resp_event){.kind = RESP_EVENT_AUTH, .conn = conn->id, .user = user, .password = password});
     return LOGIN_WAITS;
   }

@@ -89,6 +89,7 @@ static toon_slice fixed_prefix(toon_slice pattern) {
 /* ---- KEYS, DBSIZE ---- */
 
 typedef struct key_list {
+  command_call *call;
   toon_slice pattern;
   toon_buf text;
   int64_t count;
@@ -101,11 +102,12 @@ static toon_status take_key(void *ctx, toon_key key, uint8_t flags, bool *stop) 
   (void)stop;
   if (!matches_all(list->pattern) && !command_matches(list->pattern, name)) return TOON_OK;
   list->count++;
+  if (command_overfull(list->call, list->text.len)) return TOON_ENOMEM;
   return resp_bulk(&list->text, name);
 }
 
 toon_status command_keys(command_call *call) {
-  key_list list = {.pattern = call_arg(call, 1)};
+  key_list list = {.call = call, .pattern = call_arg(call, 1)};
   toon_range range = {.prefix = fixed_prefix(list.pattern)};
   toon_status status = data_walk(call, &range, take_key, &list);
   if (status == TOON_OK) status = resp_array(call->out, (size_t)list.count);
@@ -114,24 +116,9 @@ toon_status command_keys(command_call *call) {
   return status;
 }
 
-static toon_status count_key(void *ctx, toon_key key, uint8_t flags, bool *stop) {
-  (void)key;
-  (void)flags;
-  (void)stop;
-  ++*(int64_t *)ctx;
-  return TOON_OK;
-}
-
 toon_status command_dbsize(command_call *call) {
-  toon_range all = {0};
   uint64_t size;
-  int64_t count = 0;
-  toon_error err;
-  if (call->work->exec) { /* its own writes count */
-    TOON_TRY(data_walk(call, &all, count_key, &count));
-    return resp_int(call->out, count);
-  }
-  if (toon_size(call->db, TOON_SPACE_USER, &size, &err) != TOON_OK) return command_fail(call, &err);
+  TOON_TRY(data_size(call, &size));
   return resp_int(call->out, (int64_t)size);
 }
 
@@ -216,6 +203,7 @@ static toon_status scan_save(resp_server *server, toon_slice key, uint64_t *id) 
 }
 
 typedef struct scan {
+  command_call *call;
   toon_slice pattern, type;
   bool typed;
   int64_t visits; /* keys to look at */
@@ -237,13 +225,14 @@ static toon_status scan_key(void *ctx, toon_key key, uint8_t flags, bool *stop) 
   if (s->typed && !command_word(s->type, type)) return TOON_OK;
   if (!matches_all(s->pattern) && !command_matches(s->pattern, name)) return TOON_OK;
   s->count++;
+  if (command_overfull(s->call, s->text.len)) return TOON_ENOMEM;
   return resp_bulk(&s->text, name);
 }
 
 /* SCAN cursor [MATCH pattern] [COUNT count] [TYPE type] */
 toon_status command_scan(command_call *call) {
   resp_server *server = call->conn->server;
-  scan s = {.pattern = TOON_SLICE_LIT("*"), .visits = 10};
+  scan s = {.call = call, .pattern = TOON_SLICE_LIT("*"), .visits = 10};
   toon_range range = {0};
   uint64_t cursor = 0;
   toon_slice given = call_arg(call, 1);

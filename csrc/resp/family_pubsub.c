@@ -10,36 +10,40 @@ struct pubsub_topic {
   toon_buf name;
   uint64_t hash;
   pubsub_topic *next, *before, *chain; /* all of the kind; those of a slot */
-  resp_conn **conns;
+  pubsub_link **links;
   size_t count, cap;
+};
+
+/* A connection listens to a topic. Both know it by its place in their lists, so that it goes in constant time. */
+struct pubsub_link {
+  pubsub_topic *topic;
+  resp_conn *conn;
+  size_t of_topic, of_conn;
+  pubsub_link *chain;
 };
 
 /* ---- topics ---- */
 
-static uint64_t hash_of(toon_slice name) { return toon_hash(name.ptr, name.len, 0); }
+static uint64_t hash_of(pubsub_kind kind, toon_slice name) { return toon_hash(name.ptr, name.len, kind); }
 
 static pubsub_topic *find(const pubsub *all, pubsub_kind kind, toon_slice name) {
-  if (kind == PUBSUB_CHANNEL) {
-    if (!all->slot_count) return NULL;
-    uint64_t hash = hash_of(name);
-    pubsub_topic *t = all->slots[hash & (all->slot_count - 1)];
-    while (t && (t->hash != hash || !toon_slice_eq(toon_buf_slice(&t->name), name))) t = t->chain;
-    return t;
-  }
-  pubsub_topic *t = all->first[kind];
-  while (t && !toon_slice_eq(toon_buf_slice(&t->name), name)) t = t->next;
+  if (!all->slot_count) return NULL;
+  uint64_t hash = hash_of(kind, name);
+  pubsub_topic *t = all->slots[hash & (all->slot_count - 1)];
+  while (t && (t->hash != hash || t->kind != kind || !toon_slice_eq(toon_buf_slice(&t->name), name))) t = t->chain;
   return t;
 }
 
 static toon_status grow_slots(pubsub *all) {
-  if (all->counts[PUBSUB_CHANNEL] < all->slot_count) return TOON_OK;
+  if (all->counts[PUBSUB_CHANNEL] + all->counts[PUBSUB_PATTERN] < all->slot_count) return TOON_OK;
   size_t count = all->slot_count ? all->slot_count * 2 : 64;
   pubsub_topic **slots = (pubsub_topic **)toon_calloc(count, sizeof(pubsub_topic *));
   if (!slots) return TOON_ENOMEM;
-  for (pubsub_topic *t = all->first[PUBSUB_CHANNEL]; t; t = t->next) {
-    t->chain = slots[t->hash & (count - 1)];
-    slots[t->hash & (count - 1)] = t;
-  }
+  for (int kind = 0; kind < PUBSUB_KINDS; kind++)
+    for (pubsub_topic *t = all->first[kind]; t; t = t->next) {
+      t->chain = slots[t->hash & (count - 1)];
+      slots[t->hash & (count - 1)] = t;
+    }
   toon_free((void *)all->slots);
   all->slots = slots;
   all->slot_count = count;
@@ -48,14 +52,14 @@ static toon_status grow_slots(pubsub *all) {
 
 static void topic_free(pubsub_topic *t) {
   toon_buf_free(&t->name);
-  toon_free((void *)t->conns);
+  toon_free((void *)t->links);
   toon_free(t);
 }
 
 static toon_status make(pubsub *all, pubsub_kind kind, toon_slice name, pubsub_topic **out) {
   *out = find(all, kind, name);
   if (*out) return TOON_OK;
-  if (kind == PUBSUB_CHANNEL) TOON_TRY(grow_slots(all));
+  TOON_TRY(grow_slots(all));
   pubsub_topic *t = (pubsub_topic *)toon_calloc(1, sizeof *t);
   if (!t) return TOON_ENOMEM;
   if (toon_buf_add(&t->name, name) != TOON_OK) {
@@ -63,11 +67,9 @@ static toon_status make(pubsub *all, pubsub_kind kind, toon_slice name, pubsub_t
     return TOON_ENOMEM;
   }
   t->kind = kind;
-  if (kind == PUBSUB_CHANNEL) {
-    t->hash = hash_of(name);
-    t->chain = all->slots[t->hash & (all->slot_count - 1)];
-    all->slots[t->hash & (all->slot_count - 1)] = t;
-  }
+  t->hash = hash_of(kind, name);
+  t->chain = all->slots[t->hash & (all->slot_count - 1)];
+  all->slots[t->hash & (all->slot_count - 1)] = t;
   t->before = all->last[kind];
   if (t->before)
     t->before->next = t;
@@ -80,11 +82,9 @@ static toon_status make(pubsub *all, pubsub_kind kind, toon_slice name, pubsub_t
 }
 
 static void drop(pubsub *all, pubsub_topic *t) {
-  if (t->kind == PUBSUB_CHANNEL) {
-    pubsub_topic **at = &all->slots[t->hash & (all->slot_count - 1)];
-    while (*at != t) at = &(*at)->chain;
-    *at = t->chain;
-  }
+  pubsub_topic **at = &all->slots[t->hash & (all->slot_count - 1)];
+  while (*at != t) at = &(*at)->chain;
+  *at = t->chain;
   if (t->before)
     t->before->next = t->next;
   else
@@ -97,10 +97,84 @@ static void drop(pubsub *all, pubsub_topic *t) {
   topic_free(t);
 }
 
-static void topic_leave(pubsub *all, pubsub_topic *t, const resp_conn *conn) {
-  size_t i = t->count;
-  while (i > 0 && t->conns[i - 1] != conn) i--;
-  if (i > 0) t->conns[i - 1] = t->conns[--t->count];
+/* ---- who listens to what ---- */
+
+static pubsub_link **link_slot(const pubsub *all, const resp_conn *conn, const pubsub_topic *t) {
+  const void *pair[2] = {conn, t};
+  return &all->link_slots[toon_hash((const void *)pair, sizeof pair, 0) & (all->link_slot_count - 1)];
+}
+
+static pubsub_link *find_link(const pubsub *all, const resp_conn *conn, const pubsub_topic *t) {
+  if (!t || !all->link_slot_count) return NULL;
+  pubsub_link *link = *link_slot(all, conn, t);
+  while (link && (link->conn != conn || link->topic != t)) link = link->chain;
+  return link;
+}
+
+static toon_status grow_link_slots(pubsub *all) {
+  if (all->links < all->link_slot_count) return TOON_OK;
+  size_t before = all->link_slot_count, count = before ? before * 2 : 64;
+  pubsub_link **slots = (pubsub_link **)toon_calloc(count, sizeof(pubsub_link *)), **old = all->link_slots;
+  if (!slots) return TOON_ENOMEM;
+  all->link_slots = slots;
+  all->link_slot_count = count;
+  for (size_t i = 0; i < before; i++)
+    for (pubsub_link *link = old[i], *next; link; link = next) {
+      next = link->chain;
+      pubsub_link **slot = link_slot(all, link->conn, link->topic);
+      link->chain = *slot;
+      *slot = link;
+    }
+  toon_free((void *)old);
+  return TOON_OK;
+}
+
+/* One more place in a list of links. */
+static toon_status grow_list(pubsub_link ***list, size_t count, size_t *cap) {
+  if (count < *cap) return TOON_OK;
+  size_t wanted = *cap ? *cap * 2 : 4;
+  pubsub_link **links = (pubsub_link **)toon_realloc((void *)*list, wanted * sizeof(pubsub_link *));
+  if (!links) return TOON_ENOMEM;
+  *list = links;
+  *cap = wanted;
+  return TOON_OK;
+}
+
+static toon_status join(resp_conn *conn, pubsub_kind kind, toon_slice name) {
+  pubsub *all = &conn->server->pubsub;
+  pubsub_list *list = &conn->topics;
+  pubsub_topic *t = find(all, kind, name);
+  if (find_link(all, conn, t)) return TOON_OK;
+  TOON_TRY(grow_link_slots(all));
+  TOON_TRY(grow_list(&list->links, pubsub_list_count(list), &list->cap));
+  TOON_TRY(make(all, kind, name, &t));
+  pubsub_link *link = (pubsub_link *)toon_malloc(sizeof *link);
+  if (!link || grow_list(&t->links, t->count, &t->cap) != TOON_OK) {
+    toon_free(link);
+    if (!t->count) drop(all, t);
+    return TOON_ENOMEM;
+  }
+  pubsub_link **slot = link_slot(all, conn, t);
+  *link = (pubsub_link){t, conn, t->count, pubsub_list_count(list), *slot};
+  *slot = t->links[t->count++] = list->links[link->of_conn] = link;
+  list->counts[kind]++;
+  all->links++;
+  return TOON_OK;
+}
+
+/* The last of each list takes its place. */
+static void leave(pubsub *all, pubsub_link *link) {
+  pubsub_topic *t = link->topic;
+  pubsub_list *list = &link->conn->topics;
+  pubsub_link **slot = link_slot(all, link->conn, t), *last = list->links[pubsub_list_count(list) - 1];
+  while (*slot != link) slot = &(*slot)->chain;
+  *slot = link->chain;
+  list->links[last->of_conn = link->of_conn] = last;
+  list->counts[t->kind]--;
+  last = t->links[--t->count];
+  t->links[last->of_topic = link->of_topic] = last;
+  all->links--;
+  toon_free(link);
   if (t->count) return;
   if (all->publishing)
     all->sweep = true;
@@ -110,8 +184,8 @@ static void topic_leave(pubsub *all, pubsub_topic *t, const resp_conn *conn) {
 
 void pubsub_leave(resp_conn *conn) {
   pubsub_list *list = &conn->topics;
-  for (size_t i = pubsub_list_count(list); i > 0; i--) topic_leave(&conn->server->pubsub, list->topics[i - 1], conn);
-  toon_free((void *)list->topics);
+  while (pubsub_list_count(list)) leave(&conn->server->pubsub, list->links[pubsub_list_count(list) - 1]);
+  toon_free((void *)list->links);
   *list = (pubsub_list){0};
 }
 
@@ -119,6 +193,7 @@ void pubsub_free(pubsub *all) {
   for (int kind = 0; kind < PUBSUB_KINDS; kind++)
     while (all->first[kind]) drop(all, all->first[kind]);
   toon_free((void *)all->slots);
+  toon_free((void *)all->link_slots);
   *all = (pubsub){0};
 }
 
@@ -131,51 +206,11 @@ static toon_status push_head(toon_buf *out, int version, size_t count) {
 /* What SUBSCRIBE and its kin say of each name. */
 static toon_status confirm(command_call *call, const char *what, const toon_slice *name) {
   int version = conn_version(call->conn);
+  if (command_overfull(call, 0)) return TOON_ENOMEM;
   TOON_TRY(push_head(call->out, version, 3));
   TOON_TRY(resp_bulk(call->out, toon_slice_of(what, strlen(what))));
   TOON_TRY(name ? resp_bulk(call->out, *name) : resp_null(call->out, version));
   return resp_int(call->out, (int64_t)pubsub_list_count(&call->conn->topics));
-}
-
-static toon_status join(resp_conn *conn, pubsub_kind kind, toon_slice name) {
-  pubsub *all = &conn->server->pubsub;
-  pubsub_list *list = &conn->topics;
-  pubsub_topic *t = find(all, kind, name);
-  size_t count = pubsub_list_count(list);
-  bool few = t && t->count < count; /* the shorter list tells whether it has it already */
-  for (size_t i = 0; t && i < (few ? t->count : count); i++)
-    if (few ? t->conns[i] == conn : list->topics[i] == t) return TOON_OK;
-  if (count == list->cap) {
-    size_t cap = list->cap ? list->cap * 2 : 4;
-    pubsub_topic **topics = (pubsub_topic **)toon_realloc((void *)list->topics, cap * sizeof(pubsub_topic *));
-    if (!topics) return TOON_ENOMEM;
-    list->topics = topics;
-    list->cap = cap;
-  }
-  TOON_TRY(make(all, kind, name, &t));
-  if (t->count == t->cap) {
-    size_t cap = t->cap ? t->cap * 2 : 4;
-    resp_conn **conns = (resp_conn **)toon_realloc((void *)t->conns, cap * sizeof(resp_conn *));
-    if (!conns) {
-      if (!t->count) drop(all, t);
-      return TOON_ENOMEM;
-    }
-    t->conns = conns;
-    t->cap = cap;
-  }
-  t->conns[t->count++] = conn;
-  list->topics[count] = t;
-  list->counts[kind]++;
-  return TOON_OK;
-}
-
-static void leave_at(resp_conn *conn, size_t i) {
-  pubsub_list *list = &conn->topics;
-  pubsub_topic *t = list->topics[i];
-  size_t count = pubsub_list_count(list);
-  memmove((void *)(list->topics + i), (void *)(list->topics + i + 1), (count - i - 1) * sizeof(pubsub_topic *));
-  list->counts[t->kind]--;
-  topic_leave(&conn->server->pubsub, t, conn);
 }
 
 static toon_status subscribe(command_call *call, pubsub_kind kind, const char *what) {
@@ -189,13 +224,15 @@ static toon_status subscribe(command_call *call, pubsub_kind kind, const char *w
 
 /* Of all of the kind without an argument; it says so once if there was none. */
 static toon_status unsubscribe(command_call *call, pubsub_kind kind, const char *what) {
+  pubsub *all = &call->conn->server->pubsub;
   pubsub_list *list = &call->conn->topics;
   if (call->count == 1 && !list->counts[kind]) return confirm(call, what, NULL);
   for (size_t i = pubsub_list_count(list); call->count == 1 && i > 0; i--) {
-    if (list->topics[i - 1]->kind != kind) continue;
+    pubsub_link *link = list->links[i - 1];
+    if (link->topic->kind != kind) continue;
     toon_buf name = {0};
-    toon_status status = toon_buf_add(&name, toon_buf_slice(&list->topics[i - 1]->name));
-    leave_at(call->conn, i - 1);
+    toon_status status = toon_buf_add(&name, toon_buf_slice(&link->topic->name));
+    leave(all, link);
     toon_slice told = toon_buf_slice(&name);
     if (status == TOON_OK) status = confirm(call, what, &told);
     toon_buf_free(&name);
@@ -203,12 +240,8 @@ static toon_status unsubscribe(command_call *call, pubsub_kind kind, const char 
   }
   for (size_t i = 1; i < call->count; i++) {
     toon_slice name = call_arg(call, i);
-    const pubsub_topic *t = find(&call->conn->server->pubsub, kind, name);
-    for (size_t j = 0; t && j < pubsub_list_count(list); j++) {
-      if (list->topics[j] != t) continue;
-      leave_at(call->conn, j);
-      break;
-    }
+    pubsub_link *link = find_link(all, call->conn, find(all, kind, name));
+    if (link) leave(all, link);
     TOON_TRY(confirm(call, what, &name));
   }
   return TOON_OK;
@@ -237,7 +270,7 @@ static toon_status give_out(pubsub_topic *t, toon_slice channel, toon_slice mess
   toon_buf texts[2] = {{0}};
   toon_status status = TOON_OK;
   for (size_t i = t->count; i > 0 && status == TOON_OK; i--) {
-    resp_conn *conn = t->conns[i - 1];
+    resp_conn *conn = t->links[i - 1]->conn;
     toon_buf *text = &texts[conn->version == 3];
     if (!text->len) status = put_message(text, conn->version, t, channel, message);
     if (status != TOON_OK) break;
@@ -306,7 +339,7 @@ toon_status command_pubsub_channels(command_call *call) {
   for (const pubsub_topic *t = all->first[PUBSUB_CHANNEL]; t && status == TOON_OK; t = t->next) {
     if (call->count == 3 && !command_matches(call_arg(call, 2), toon_buf_slice(&t->name))) continue;
     count++;
-    status = resp_bulk(&names, toon_buf_slice(&t->name));
+    status = command_overfull(call, names.len) ? TOON_ENOMEM : resp_bulk(&names, toon_buf_slice(&t->name));
   }
   if (status == TOON_OK) status = resp_array(call->out, count);
   if (status == TOON_OK) status = toon_buf_add(call->out, toon_buf_slice(&names));
@@ -319,6 +352,7 @@ toon_status command_pubsub_numsub(command_call *call) {
   TOON_TRY(resp_array(call->out, 2 * (call->count - 2)));
   for (size_t i = 2; i < call->count; i++) {
     const pubsub_topic *t = find(&call->conn->server->pubsub, PUBSUB_CHANNEL, call_arg(call, i));
+    if (command_overfull(call, 0)) return TOON_ENOMEM;
     TOON_TRY(resp_bulk(call->out, call_arg(call, i)));
     TOON_TRY(resp_int(call->out, t ? (int64_t)t->count : 0));
   }

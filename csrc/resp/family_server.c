@@ -107,14 +107,19 @@ static toon_status info_persistence(toon_buf *out, const facts *f) {
 
 static toon_status info_stats(toon_buf *out, const facts *f) {
   const server_counters *c = &f->server->counters;
+  int64_t expired = 0;
+  (void)resp_integer(server_stat(f->stats, "rowsExpired"), &expired);
   return toon_buf_printf(
       out,
       "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
       "instantaneous_ops_per_sec:%llu\r\ntotal_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\n"
-      "rejected_connections:%llu\r\nexpired_keys:0\r\nevicted_keys:0\r\ntotal_error_replies:%llu\r\n",
+      "rejected_connections:%llu\r\nexpired_keys:%lld\r\nevicted_keys:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%"
+      "llu\r\n"
+      "total_error_replies:%llu\r\n",
       (unsigned long long)c->connections, (unsigned long long)c->commands,
       (unsigned long long)f->server->commands_per_second, (unsigned long long)c->in_bytes,
-      (unsigned long long)c->out_bytes, (unsigned long long)c->rejected, (unsigned long long)c->errors);
+      (unsigned long long)c->out_bytes, (unsigned long long)c->rejected, (long long)(expired - c->expired),
+      (unsigned long long)c->hits, (unsigned long long)c->misses, (unsigned long long)c->errors);
 }
 
 static toon_status info_replication(toon_buf *out, const facts *f) {
@@ -332,8 +337,15 @@ toon_status command_config_set(command_call *call) {
 }
 
 toon_status command_config_resetstat(command_call *call) {
-  call->conn->server->counters = (server_counters){0};
-  call->conn->server->commands_before = 0;
+  resp_server *server = call->conn->server;
+  toon_buf stats = {0};
+  toon_error err;
+  server_counters zero = {0};
+  if (toon_stats(call->db, &stats, &err) != TOON_OK) return command_fail(call, &err);
+  (void)resp_integer(server_stat(&stats, "rowsExpired"), &zero.expired);
+  toon_buf_free(&stats);
+  server->counters = zero;
+  server->commands_before = 0;
   return ok(call);
 }
 

@@ -30,47 +30,52 @@ void server_notice(resp_server *server, resp_level level, const char *fmt, ...) 
                &(resp_event){.kind = RESP_EVENT_NOTICE, .text = toon_slice_of(text, strlen(text)), .level = level});
 }
 
+toon_slice server_stat(const toon_buf *stats, const char *name) {
+  size_t len = strlen(name);
+  for (size_t i = 1; i + len + 2 < stats->len; i++) {
+    const uint8_t *p = stats->ptr + i;
+    if (p[-1] != '"' || memcmp(p, name, len) != 0 || p[len] != '"' || p[len + 1] != ':') continue;
+    p += len + 2 + (p[len + 2] == '"');
+    size_t n = 0;
+    while (p + n < stats->ptr + stats->len && !strchr("\",}", p[n])) n++;
+    return toon_slice_of(p, n);
+  }
+  return TOON_SLICE_LIT("");
+}
+
 toon_status server_durability(toon_db *db, toon_buf *out, toon_error *err) {
-  static const char name[] = "\"durability\":\"";
   toon_buf json = {0};
   toon_status status = toon_stats(db, &json, err);
-  for (size_t i = 0; status == TOON_OK && i + sizeof name < json.len; i++) {
-    if (memcmp(json.ptr + i, name, sizeof name - 1) != 0) continue;
-    const uint8_t *word = json.ptr + i + sizeof name - 1;
-    const uint8_t *end = (const uint8_t *)memchr(word, '"', (size_t)(json.ptr + json.len - word));
-    status = toon_buf_append(out, word, end ? (size_t)(end - word) : 0);
-    break;
-  }
+  if (status == TOON_OK) status = toon_buf_add(out, server_stat(&json, "durability"));
   toon_buf_free(&json);
   return status;
 }
 
 /* ---- what the outside tells ---- */
 
-toon_status server_post(resp_server *server, const message *m) {
-  message *copy = (message *)toon_malloc(sizeof *copy);
-  if (!copy) return TOON_ENOMEM;
-  *copy = *m;
-  copy->next = NULL;
+void resp_server_answer(resp_server *server, uint64_t conn, resp_role role) {
   uv_mutex_lock(&server->mutex);
-  *server->inbox_end = copy;
-  server->inbox_end = &copy->next;
+  if (server->logins_done_count < LOGINS_MAX)
+    server->logins_done[server->logins_done_count++] = (server_answer){conn, (int)role};
   uv_mutex_unlock(&server->mutex);
   uv_async_send(&server->wake);
-  return TOON_OK;
-}
-
-void resp_server_answer(resp_server *server, uint64_t conn, resp_role role) {
-  /* Without memory the connection goes on waiting, and its client gives up. */
-  (void)server_post(server, &(message){.kind = MESSAGE_ANSWER, .conn = conn, .value = (int)role});
 }
 
 toon_status resp_server_adopt(resp_server *server, int fd, const char *address, toon_error *err) {
-  message m = {.kind = MESSAGE_ADOPT, .value = fd};
-  snprintf(m.address, sizeof m.address, "%s", address);
-  if (server_post(server, &m) == TOON_OK) return TOON_OK;
-  close(fd);
-  return toon_fail(err, TOON_ENOMEM, NULL);
+  server_adopted *a = (server_adopted *)toon_malloc(sizeof *a);
+  if (!a) {
+    close(fd);
+    return toon_fail(err, TOON_ENOMEM, NULL);
+  }
+  a->next = NULL;
+  a->fd = fd;
+  snprintf(a->address, sizeof a->address, "%s", address);
+  uv_mutex_lock(&server->mutex);
+  *server->adopted_end = a;
+  server->adopted_end = &a->next;
+  uv_mutex_unlock(&server->mutex);
+  uv_async_send(&server->wake);
+  return TOON_OK;
 }
 
 /* ---- upkeep ---- */
@@ -111,14 +116,15 @@ static void upkeep_main(void *ctx) {
       server->last_save_failed = status != TOON_OK;
       if (status == TOON_OK) server->last_save = toon_now(server->db) / 1000;
     }
+    if (waiter) server->upkeep_done[kind] = (server_answer){waiter, (int)status};
     uv_mutex_unlock(&server->mutex);
-    if (waiter) (void)server_post(server, &(message){.kind = MESSAGE_ANSWER, .conn = waiter, .value = (int)status});
+    if (waiter) uv_async_send(&server->wake);
   }
 }
 
 bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn) {
   uv_mutex_lock(&server->mutex);
-  bool free_now = !server->upkeep_wanted[kind] && !server->upkeep_running[kind];
+  bool free_now = !server->upkeep_wanted[kind] && !server->upkeep_running[kind] && !server->upkeep_done[kind].conn;
   if (free_now) {
     server->upkeep_wanted[kind] = true;
     server->upkeep_waiter[kind] = conn;
@@ -130,10 +136,15 @@ bool server_upkeep(resp_server *server, upkeep_kind kind, uint64_t conn) {
 
 /* ---- the loop ---- */
 
+void server_accept(resp_server *server, bool pipe) {
+  uv_stream_t *listener = pipe ? (uv_stream_t *)&server->pipe : (uv_stream_t *)&server->tcp;
+  conn_accept(server, listener, -1, pipe ? server->path : NULL);
+}
+
 static void on_connection(uv_stream_t *listener, int status) {
   resp_server *server = (resp_server *)listener->data;
   if (status < 0 || server->closing) return;
-  conn_accept(server, listener, -1, listener->type == UV_TCP ? NULL : server->path);
+  server_accept(server, listener->type != UV_TCP);
 }
 
 static void close_handle(uv_handle_t *handle) {
@@ -150,17 +161,15 @@ static void close_all(resp_server *server) {
   close_handle((uv_handle_t *)&server->after_poll);
 }
 
-static void take_messages(resp_server *server, message *inbox) {
-  while (inbox) {
-    message *m = inbox;
-    inbox = m->next;
-    if (m->kind == MESSAGE_ANSWER)
-      conn_answer(server, m->conn, m->value);
-    else if (server->closing)
-      close(m->value);
+static void take_adopted(resp_server *server, server_adopted *list) {
+  while (list) {
+    server_adopted *a = list;
+    list = a->next;
+    if (server->closing)
+      close(a->fd);
     else
-      conn_accept(server, NULL, m->value, m->address);
-    toon_free(m);
+      conn_accept(server, NULL, a->fd, a->address);
+    toon_free(a);
   }
 }
 
@@ -168,10 +177,16 @@ static void on_wake(uv_async_t *handle) {
   resp_server *server = (resp_server *)handle->data;
   uv_mutex_lock(&server->mutex);
   bool done = server->done, stopping = server->stopping;
-  message *inbox = server->inbox;
+  server_adopted *adopted = server->adopted;
+  server_answer logins[LOGINS_MAX], upkeep[UPKEEP_KINDS];
+  size_t login_count = server->logins_done_count;
+  memcpy(logins, server->logins_done, login_count * sizeof *logins);
+  memcpy(upkeep, server->upkeep_done, sizeof upkeep);
+  memset(server->upkeep_done, 0, sizeof upkeep);
+  server->logins_done_count = 0;
   server->done = false;
-  server->inbox = NULL;
-  server->inbox_end = &server->inbox;
+  server->adopted = NULL;
+  server->adopted_end = &server->adopted;
   uv_mutex_unlock(&server->mutex);
   if (stopping && !server->closing) {
     server->closing = true;
@@ -179,7 +194,12 @@ static void on_wake(uv_async_t *handle) {
     close_handle((uv_handle_t *)&server->pipe); /* libuv removes the socket's file */
     for (resp_conn *conn = server->conns; conn; conn = conn->next) uv_read_stop(&conn->io.stream);
   }
-  take_messages(server, inbox);
+  take_adopted(server, adopted);
+  for (size_t i = 0; i < UPKEEP_KINDS; i++) conn_answer(server, upkeep[i].conn, upkeep[i].value);
+  for (size_t i = 0; i < login_count; i++) {
+    conn_answer(server, logins[i].conn, logins[i].value);
+    conns_login_done(server);
+  }
   if (done) turn_finish(server, NULL);
   turn_submit(server);
   turn_end(server);
@@ -261,10 +281,12 @@ static toon_status listen_pipe(resp_server *server, const resp_options *options,
 
 static void server_free(resp_server *server) {
   uv_loop_close(&server->loop);
-  take_messages(server, server->inbox);
+  server->closing = true;
+  take_adopted(server, server->adopted);
   uv_sem_destroy(&server->lead);
   uv_sem_destroy(&server->upkeep);
   uv_mutex_destroy(&server->mutex);
+  for (int i = 0; i < 2; i++) turn_free(&server->turns[i]);
   toon_buf_free(&server->spare_in);
   while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
   scans_free(server->scans);
@@ -286,7 +308,8 @@ toon_status resp_server_start(toon_db *db, const resp_options *options, resp_ser
   if (!server) return toon_fail(err, TOON_ENOMEM, NULL);
   server->db = db;
   server->options = *options;
-  server->inbox_end = &server->inbox;
+  server->adopted_end = &server->adopted;
+  server->queued_end = &server->queued;
   if (uv_loop_init(&server->loop) < 0) {
     toon_free(server);
     return toon_fail(err, TOON_ENOMEM, "cannot make a loop");

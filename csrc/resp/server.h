@@ -1,6 +1,6 @@
 /* tstd inside a process: a server of the Redis protocol over an open store, on a thread of its own.
  *
- * The store must stay open until resp_server_stop has returned. Any thread may call these functions, but stop one at a time
+ * The store must stay open until resp_server_stop has returned. SIGPIPE must be ignored, as Node does. Any thread may call these functions, but stop one at a time
  * and last. Who may log in is the caller's to know: the server asks by an event and is told by resp_server_answer. */
 #ifndef TOON_RESP_SERVER_H
 #define TOON_RESP_SERVER_H

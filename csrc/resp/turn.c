@@ -22,7 +22,8 @@ enum {
   HERE_TURNS = 16,        /* batches in a row, before others are read from again */
   HOLD_REPLIES = 8,       /* for fewer nothing is held */
   HOLD_NS = 200000,       /* nor where a commit is quicker */
-  HOLD_MS = 1
+  HOLD_MS = 1,
+  TRIES = 100 /* of an EXEC that others overtake again and again, before it is given up */
 };
 
 turn *turn_collecting(resp_server *server) { return &server->turns[server->collecting]; }
@@ -40,10 +41,9 @@ bool turn_full(const resp_server *server) {
   return t->count && toon_batch_bytes(t->batch) + t->bytes.len > BATCH_ENOUGH; /* what has replies is sent soon */
 }
 
-/* Put the reply that stands in call->out behind the commit of the member that was added last. */
-static toon_status await(command_call *call) {
-  resp_conn *conn = call->conn;
-  turn *t = turn_collecting(conn->server);
+/* Room for await: after this it cannot fail, so that no member is ended whose reply nobody waits for. */
+static toon_status make_room(command_call *call) {
+  turn *t = turn_collecting(call->conn->server);
   if (t->count == t->cap) {
     size_t cap = t->cap ? t->cap * 2 : 64;
     waiting *replies = (waiting *)toon_realloc(t->replies, cap * sizeof *replies);
@@ -51,8 +51,15 @@ static toon_status await(command_call *call) {
     t->replies = replies;
     t->cap = cap;
   }
+  return toon_buf_reserve(&t->bytes, call->out->len - call->from);
+}
+
+/* Put the reply that stands in call->out behind the commit of the member that was added last. */
+static void await(command_call *call) {
+  resp_conn *conn = call->conn;
+  turn *t = turn_collecting(conn->server);
   size_t len = call->out->len - call->from, offset = t->bytes.len;
-  TOON_TRY(toon_buf_append(&t->bytes, call->out->ptr + call->from, len));
+  (void)toon_buf_append(&t->bytes, call->out->ptr + call->from, len);
   call->out->len = call->from;
   uint64_t at = conn->base + conn->taken;
   t->replies[t->count++] = (waiting){.conn = conn,
@@ -62,11 +69,12 @@ static toon_status await(command_call *call) {
                                      .at = at,
                                      .end = at + conn->parser.used,
                                      .exec = call->work->exec,
-                                     .mute = conn->mute_this};
+                                     .mute = conn->mute_this,
+                                     .ranges = call->work->ranges};
+  call->work->ranges = NULL;
   conn->pending++;
   if (call->work->exec) conn->exclusive = true;
   conn->server->submit_soon = true;
-  return TOON_OK;
 }
 
 static void drop_batch(resp_server *server) {
@@ -90,19 +98,29 @@ toon_status turn_take(command_call *call, bool *waits) {
     call->out->len = call->from;
     return TOON_OK;
   }
-  if (work->cleared) return await(call);
+  if (work->cleared) {
+    TOON_TRY(make_room(call));
+    await(call);
+    return TOON_OK;
+  }
   if (!member) {
     if (!conn->pending && !work->depends) {
-      if (work->exec) multi_done(conn, !call->failed);
+      if (work->exec) {
+        conn->tries = 0;
+        multi_done(conn->server, &conn->multi, !call->failed);
+      }
       return TOON_OK;
     }
     TOON_TRY(turn_batch(conn->server, turn_collecting(conn->server), &err));
     work->batch = turn_collecting(conn->server)->batch;
     TOON_TRY(toon_batch_begin(work->batch, &err));
+    work->open = true;
   }
+  TOON_TRY(make_room(call));
   if (work->depends) toon_batch_depends(work->batch);
   TOON_TRY(toon_batch_end(work->batch, &err));
-  return await(call);
+  await(call);
+  return TOON_OK;
 }
 
 /* ---- connections that wait ---- */
@@ -194,9 +212,27 @@ void turn_submit(resp_server *server) {
     uv_sem_post(&server->lead);
 }
 
-/* The command of this reply, and what its connection has behind it, is to be run again. */
+static void close_ranges(waiting *w) {
+  toon_snapshot_close(w->ranges);
+  w->ranges = NULL;
+}
+
+void turn_free(turn *t) {
+  for (size_t i = 0; i < t->count; i++) {
+    close_ranges(&t->replies[i]);
+    if (t->replies[i].multi) multi_done(NULL, &t->replies[i].multi, false);
+  }
+  toon_batch_free(t->batch);
+  toon_free(t->replies);
+  toon_buf_free(&t->bytes);
+  memset(t, 0, sizeof *t);
+}
+
+/* The command of this reply, and what its connection has behind it, is to be run again. Whose client is gone is not. */
 static void take_back(waiting *w) {
   resp_conn *conn = w->conn;
+  close_ranges(w);
+  if (w->multi) multi_done(NULL, &w->multi, false);
   if (!conn || conn->closing) return;
   conn->pending--;
   conn->exclusive = false;
@@ -209,15 +245,16 @@ static void take_back(waiting *w) {
 }
 
 /* Give the reply of a member that was processed. */
-static void settle(turn *t, waiting *w, toon_status status, const toon_error *err) {
+static void settle(resp_server *server, turn *t, waiting *w, toon_status status, const toon_error *err) {
   resp_conn *conn = w->conn;
+  close_ranges(w);
+  if (w->exec) multi_done(server, conn ? &conn->multi : &w->multi, status == TOON_OK);
   if (!conn || conn->closing) return;
   conn->pending--;
   conn->kept = (size_t)(w->end - conn->base);
   if (w->exec) {
     conn->exclusive = false;
-    multi_done(conn, status == TOON_OK);
-    if (conn->closing) return;
+    conn->tries = 0;
   }
   conn_lend(conn);
   size_t before = conn->out.len;
@@ -247,9 +284,10 @@ void turn_finish(resp_server *server, const toon_error *refused) {
       status = (err = *refused).status;
     else
       status = toon_batch_result(done.batch, done.replies[i].member, &value, &err);
-    if (status == TOON_ECONFLICT) break;
+    waiting *w = &done.replies[i];
+    if (status == TOON_ECONFLICT && !(w->exec && w->conn && ++w->conn->tries == TRIES)) break;
     failed = failed || status != TOON_OK;
-    settle(&done, &done.replies[i], status, &err);
+    settle(server, &done, w, status, &err);
   }
   bool again = i < done.count;
   for (size_t j = i; j < done.count; j++) take_back(&done.replies[j]);
@@ -257,9 +295,7 @@ void turn_finish(resp_server *server, const toon_error *refused) {
     turn dropped = *next;
     memset(next, 0, sizeof *next);
     for (size_t j = 0; j < dropped.count; j++) take_back(&dropped.replies[j]);
-    toon_batch_free(dropped.batch);
-    toon_free(dropped.replies);
-    toon_buf_free(&dropped.bytes);
+    turn_free(&dropped);
   }
   toon_batch_free(done.batch);
   /* Who has waited comes first, so that it gets into the batch that is sent next: others could keep it waiting for ever. */

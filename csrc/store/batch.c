@@ -118,6 +118,13 @@ toon_status toon_batch_begin_at(toon_batch *batch, const toon_snapshot *snapshot
   return TOON_OK;
 }
 
+toon_status toon_batch_read_from(toon_batch *batch, const toon_snapshot *snapshot, toon_error *err) {
+  if (!batch->open || batch->members[batch->member_count - 1].snapshot)
+    return toon_fail(err, TOON_EINVAL, "a member reads from one snapshot, from some time after its begin on");
+  batch->members[batch->member_count - 1].snapshot = snapshot;
+  return TOON_OK;
+}
+
 toon_status toon_batch_end(toon_batch *batch, toon_error *err) {
   if (!batch->open) return toon_fail(err, TOON_EINVAL, "end without begin");
   batch->open = false;

@@ -93,6 +93,22 @@ static toon_status cleared(const toon_batch *batch, toon_key key, uint32_t op, b
   return TOON_OK;
 }
 
+toon_status toon_batch_next_key(toon_batch *batch, size_t *at, toon_key *key, bool *end, toon_error *err) {
+  if (!batch->open) return toon_fail(err, TOON_EINVAL, "there is no open member");
+  TOON_TRY(fill(batch, err));
+  size_t i = batch->members[batch->member_count - 1].first;
+  for (i = i > *at ? i : *at; i < batch->op_count; i++) {
+    const batch_op *op = &batch->ops[i];
+    if (!has_key(op) || batch->index.slots[slot_of(batch, batch_key(batch, op))] != i + 1) continue;
+    *at = i + 1;
+    *key = batch_key(batch, op);
+    *end = false;
+    return TOON_OK;
+  }
+  *end = true;
+  return TOON_OK;
+}
+
 toon_status toon_batch_find(toon_batch *batch, toon_key key, toon_pending *out, toon_error *err) {
   *out = (toon_pending){.kind = TOON_PENDING_NONE};
   if (!batch->op_count) return TOON_OK;

@@ -357,3 +357,4 @@ void toon_last_failure(toon_db *db, toon_error *out) {
 int64_t toon_now(toon_db *db) { return engine_now_ms(db->engine); }
 const char *toon_directory(const toon_db *db) { return db->engine->directory; }
 uint64_t toon_max_value_size(const toon_db *db) { return db->options.max_value_size; }
+uint64_t toon_max_txn_size(const toon_db *db) { return db->options.max_txn_size; }

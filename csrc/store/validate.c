@@ -70,6 +70,7 @@ toon_status validate_range(store_engine *engine, const store_view *view, const t
       status = conflict(err);
       goto out;
     }
+  if (atomic_load(&engine->published) == snapshot->sequence) goto out; /* nothing was committed since */
   bounds.reverse = false;
   TOON_GOTO(open_cursor(atomic_load(&snapshot->view), snapshot->horizon, &bounds, &then, err));
   TOON_GOTO(open_cursor(view, INDEX_NEWEST, &bounds, &now, err));
