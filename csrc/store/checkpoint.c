@@ -367,19 +367,23 @@ toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err)
   return engine_write_manifest(engine, true, err);
 }
 
-/* How many of the newest runs should become one; 0: none. Runs come newest and smallest first; a run joins while it is at
- * most twice as large as all newer ones together, so each entry is rewritten about log(n) times. Those of a merge under way
- * (from `merging` on) are left alone. */
-static size_t merge_width(const store_view *view, const store_run *merging, bool idle) {
-  uint64_t sum = 0;
-  size_t width = 0, count = 0;
+/* How many runs, from *first on, should become one; 0: none. Runs come newest first, and mostly smallest; one joins while it is
+ * at most twice as large as all newer ones that have, so each entry is rewritten about log(n) times. The newest end comes
+ * first, but a small run there does not keep those behind it from being merged. Those of a merge under way (from `merging`
+ * on) are left alone. */
+static size_t merge_width(const store_view *view, const store_run *merging, bool idle, size_t *first) {
+  size_t count = 0, end;
   while (count < view->run_count && view->runs[count] != merging) count++;
-  for (; width < count; width++) {
-    uint64_t size = index_run_get_info(view->raw_runs[width])->file_size;
-    if (width && size > 2 * sum && count <= MAX_RUNS) break;
-    sum += size;
+  for (*first = 0; *first < count; ++*first) {
+    uint64_t sum = 0;
+    for (end = *first; end < count; end++) {
+      uint64_t size = index_run_get_info(view->raw_runs[end])->file_size;
+      if (end > *first && size > 2 * sum && count <= MAX_RUNS) break;
+      sum += size;
+    }
+    if (end - *first >= (idle ? IDLE_RUNS : TIER_RUNS)) return end - *first;
   }
-  return width >= (idle ? IDLE_RUNS : TIER_RUNS) ? width : 0;
+  return 0;
 }
 
 toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_error *err) {
@@ -387,21 +391,23 @@ toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_err
   store_view *view = engine_view(engine), *now = NULL;
   store_run *run = NULL, **runs = NULL;
   const store_run *outer = engine->merging; /* we are called on the way of a larger merge */
-  size_t width = merge_width(view, outer, idle), n = 0;
+  size_t first, width = merge_width(view, outer, idle, &first), n = 0;
   bool named = false;
   *merged = false;
   if (!width) goto out;
-  engine->merging = view->runs[0];
+  store_run **replaced = view->runs + first;
+  engine->merging = replaced[0];
   int64_t net[TOON_SPACES] = {0};
   for (size_t i = 0; i < width; i++)
-    for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(view->raw_runs[i])->net_keys[j];
-  status = write_run(engine, NULL, view->raw_runs, width, width == view->run_count, net, true, &run, err);
+    for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(replaced[i]->run)->net_keys[j];
+  status =
+      write_run(engine, NULL, view->raw_runs + first, width, first + width == view->run_count, net, true, &run, err);
   if (status != TOON_OK) {
     view_note_damage(view, err);
     goto out;
   }
   now = engine_view(engine); /* checkpoints on the way may have put new runs in front */
-  runs = runs_with(now, run, view->runs, width, &n);
+  runs = runs_with(now, run, replaced, width, &n);
   os_mutex_lock(&engine->manifest_lock);
   if (!runs) {
     status = toon_fail(err, TOON_ENOMEM, NULL);
@@ -409,10 +415,10 @@ toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_err
     status = write_manifest(engine, now, &engine->replay, engine->manifest_clean, false, runs, n, &named, err);
   }
   if (status != TOON_OK && !named) atomic_store(&run->unlink_when_free, true);
-  if (status == TOON_OK) status = install(engine, run, view->runs, width, false, err);
+  if (status == TOON_OK) status = install(engine, run, replaced, width, false, err);
   os_mutex_unlock(&engine->manifest_lock);
   if (status != TOON_OK) goto out;
-  for (size_t i = 0; i < width; i++) atomic_store(&view->runs[i]->unlink_when_free, true);
+  for (size_t i = 0; i < width; i++) atomic_store(&replaced[i]->unlink_when_free, true);
   atomic_fetch_add_explicit(&engine->stats.merges, 1, memory_order_relaxed);
   *merged = true;
 out:

@@ -2,45 +2,119 @@
  * each, by the background thread before the delta becomes a run, or when somebody asks for a count. What lies below a
  * delta's keys does not change while the delta lives, so the answer keeps. */
 #include "store/engine.h"
+#include "base/alloc.h"
 
-#define WINDOW 32 /* nodes whose cache misses overlap */
-#define SLICE 128 /* windows between which others have their turn */
+#define SLICE 65536 /* nodes that are resolved together */
 
+typedef struct probe {
+  uint64_t hash;
+  const index_node *node;
+} probe;
+
+/* Sort by hash: 16 bits of it suffice, because only neighbourhood matters. */
+static void sort_probes(probe *a, probe *scratch, size_t count) {
+  for (unsigned shift = 48; shift < 64; shift += 8) {
+    size_t starts[256] = {0}, sum = 0;
+    for (size_t i = 0; i < count; i++) starts[a[i].hash >> shift & 255]++;
+    for (int i = 0; i < 256; i++) {
+      size_t n = starts[i];
+      starts[i] = sum;
+      sum += n;
+    }
+    for (size_t i = 0; i < count; i++) scratch[starts[a[i].hash >> shift & 255]++] = a[i];
+    probe *t = a; /* twice: the result is in a again */
+    a = scratch;
+    scratch = t;
+  }
+}
+
+/* What has been found below, to be counted when all has. */
+typedef struct below {
+  const store_view *view;
+  int64_t existed[TOON_SPACES];
+  uint64_t *dead; /* by segment of the view */
+} below;
+
+static void count_below(below *b, const index_node *node, const index_entry *entry) {
+  uint32_t i = entry->segment - b->view->first_segment;
+  if (entry->kind != INDEX_PUT) return;
+  b->existed[node->space]++;
+  if (i < b->view->segment_count) b->dead[i] += entry->length;
+}
+
+/* Look the probes up; those that are not found stay. */
+static size_t probe_delta(const index_delta *delta, below *b, probe *probes, size_t count) {
+  size_t kept = 0;
+  for (size_t i = 0; i < count; i++) {
+    index_entry entry;
+    bool cut;
+    if (i + 16 < count) index_delta_prefetch(delta, probes[i + 16].hash);
+    if (i + 8 < count) index_delta_prefetch_node(delta, probes[i + 8].hash);
+    if (index_delta_get(delta, index_node_key(probes[i].node), probes[i].hash, INDEX_NEWEST, &entry, &cut))
+      count_below(b, probes[i].node, &entry);
+    else
+      probes[kept++] = probes[i];
+  }
+  return kept;
+}
+
+static toon_status probe_run(index_run *run, below *b, probe *probes, size_t *count, toon_error *err) {
+  size_t n = *count, kept = 0;
+  for (size_t i = 0; i < n; i++) {
+    index_entry entry;
+    bool found;
+    if (i + 24 < n) index_run_prefetch(run, probes[i + 24].hash);
+    if (i + 12 < n) index_run_prefetch_entry(run, probes[i + 12].hash);
+    TOON_TRY(index_run_get(run, index_node_key(probes[i].node), probes[i].hash, &entry, &found, err));
+    if (found)
+      count_below(b, probes[i].node, &entry);
+    else
+      probes[kept++] = probes[i];
+  }
+  *count = kept;
+  return TOON_OK;
+}
+
+/* Levels are looked at one after the other, and keys in the order of their hashes, which is that of a run's hash pages: so
+ * each page is gone to once. */
 toon_status tally_resolve_some(store_engine *engine, unsigned level, bool *done, toon_error *err) {
   toon_status status = TOON_OK;
   os_mutex_lock(&engine->tally_lock); /* freezing takes it too, so the levels keep their places */
   store_view *view = engine_view(engine);
   store_tally *tally = &engine->tallies[level];
-  index_delta *delta = view->deltas[level];
-  *done = false;
-  for (int windows = 0; windows < SLICE; windows++) {
-    const index_node *nodes[WINDOW], *node = tally->last;
-    size_t count = 0;
-    while (delta && count < WINDOW && (node = index_delta_after(delta, node))) {
-      view_prefetch(view, level + 1, node->hash);
-      nodes[count++] = node;
-    }
-    if (!count) {
-      *done = true;
-      break;
-    }
-    for (size_t i = 0; i < count; i++) view_prefetch_entry(view, level + 1, nodes[i]->hash);
-    for (size_t i = 0; i < count; i++) {
-      index_entry entry;
-      bool found;
-      node = nodes[i];
-      TOON_GOTO(view_get(view, level + 1, index_node_key(node), node->hash, INDEX_NEWEST, &entry, &found, err));
-      if (found && entry.kind == INDEX_PUT) {
-        tally->existed[node->space]++;
-        log_segment *segment = view_segment(view, entry.segment);
-        if (segment)
-          atomic_fetch_add_explicit(level ? &segment->dead_frozen : &segment->dead_active, entry.length,
-                                    memory_order_relaxed);
-      }
-      tally->last = node;
-    }
+  below b = {.view = view};
+  probe *probes = NULL;
+  const index_delta *delta = view->deltas[level];
+  const index_node *node = tally->last;
+  size_t count = 0, left;
+  while (delta && count < SLICE && (node = index_delta_after(delta, node))) count++;
+  *done = count < SLICE;
+  if (!count) goto out;
+  probes = toon_malloc(2 * count * sizeof *probes);
+  b.dead = toon_calloc(view->segment_count, sizeof *b.dead);
+  if (!probes || !b.dead) TOON_GOTO(toon_fail(err, TOON_ENOMEM, NULL));
+  node = tally->last;
+  for (left = 0; left < count; left++) {
+    node = index_delta_after(delta, node);
+    probes[left] = (probe){node->hash, node};
+  }
+  sort_probes(probes, probes + count, count);
+  if (!level && view->deltas[1]) left = probe_delta(view->deltas[1], &b, probes, left);
+  for (size_t i = 0; i < view->run_count && left; i++) {
+    status = probe_run(view->raw_runs[i], &b, probes, &left, err);
+    if (status == TOON_ECORRUPT) atomic_store(&view->runs[i]->unlink_when_free, true); /* as view_note_damage */
+    if (status != TOON_OK) goto out;
+  }
+  tally->last = node;
+  for (int i = 0; i < TOON_SPACES; i++) tally->existed[i] += b.existed[i];
+  for (size_t i = 0; i < view->segment_count; i++) {
+    log_segment *s = view->segments[i];
+    if (s && b.dead[i])
+      atomic_fetch_add_explicit(level ? &s->dead_frozen : &s->dead_active, b.dead[i], memory_order_relaxed);
   }
 out:
+  toon_free(probes);
+  toon_free(b.dead);
   os_mutex_unlock(&engine->tally_lock);
   view_unref(view);
   return status;

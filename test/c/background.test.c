@@ -111,14 +111,14 @@ TEST(a_sync_that_is_due_does_not_wait_for_look_ups_of_a_checkpoint) {
   tally_watch.real = vfs->monotonic_ns;
   vfs->monotonic_ns = running_clock;
   REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
-  fill(0, 20000, 1);
+  fill(0, 150000, 1);
   CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  fill(0, 20000, 1);
+  fill(0, 150000, 1);
   os_memfs_set_fault(fs, watch_tally, NULL);
   tally_watch.armed = true;
   CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
   CHECK(!tally_watch.armed);
-  CHECK(tally_watch.syncs >= 4);
+  CHECK_EQ(tally_watch.syncs, 4);
   os_memfs_set_fault(fs, NULL, NULL);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
@@ -270,6 +270,33 @@ TEST(snapshots_are_looked_after_during_long_work) {
   CHECK(during.calls >= 4);
   CHECK_EQ(during.dropped, 1);
   toon_snapshot_close(old);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
+static bool merged_to(uint64_t runs) {
+  for (int i = 0; i < 5000 && stat_of(db, "runs") > runs; i++) {
+    os_memfs_advance_ms(fs, 0, 100);
+    usleep(1000);
+  }
+  return stat_of(db, "runs") == runs;
+}
+
+TEST(a_small_run_does_not_keep_those_behind_it_from_being_merged) {
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
+  for (int run = 0; run < 3; run++) {
+    fill(run * 10000, 10000, 1);
+    CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  }
+  CHECK_EQ(put(db, "k", "1"), TOON_OK);
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  CHECK_EQ(stat_of(db, "runs"), 4);
+  CHECK(merged_to(2)); /* when there is nothing else to do */
+  CHECK_EQ(stat_of(db, "merges"), 1);
+  uint64_t size;
+  CHECK_EQ(toon_size(db, TOON_SPACE_USER, &size, &err), TOON_OK);
+  CHECK_EQ(size, 30001);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
 }
