@@ -3,6 +3,7 @@
 // not sent, and named in csrc/DESIGN.md (section 12, "The server").
 const assert = require('node:assert')
 const path = require('node:path')
+const { once } = require('node:events')
 const { spawn, spawnSync } = require('node:child_process')
 const { setup } = require('./support')
 const { Client } = require('./resp-client')
@@ -114,7 +115,7 @@ function settled (command, reply) {
 describe('the server beside redis-server', function () {
   this.timeout(30000)
   const { folder, openStore } = setup()
-  let redis, server, ours, theirs
+  let redis, server, ours, theirs, again
 
   before(function () {
     if (/v=7\./.test(version)) return
@@ -130,8 +131,13 @@ describe('the server beside redis-server', function () {
       redis.once('exit', () => reject(new Error('redis-server ended')))
     })
     server = await (await openStore({ durability: 'close' })).listen({ port: 0 })
-    ours = new Client(server.port)
-    theirs = new Client(socket)
+    again = options => {
+      ours?.close()
+      theirs?.close()
+      ours = new Client(server.port, options)
+      theirs = new Client(socket, options)
+    }
+    again()
   })
 
   afterEach(async () => {
@@ -152,6 +158,53 @@ describe('the server beside redis-server', function () {
       assert.deepStrictEqual(settled(commands[i], a[i]), settled(commands[i], b[i]), `${name}, command ${i}: ${commands[i].join(' ')}`)
     }
   }
+
+  // Replies whose order is not told are sorted by their texts.
+  const sorted = ([type, value]) => JSON.stringify([type, Array.isArray(value) ? value.map(sorted).sort() : value])
+
+  it('answers in RESP3 with the same types', async () => {
+    again({ typed: true })
+    const unordered = new Set(['KEYS', 'HKEYS', 'HVALS', 'HGETALL', 'SCAN', 'HSCAN', 'HRANDFIELD', 'CONFIG'])
+    const checked = [
+      'GET none', 'MGET s none', 'SET s 1 GET', 'SET s v XX', 'SET s v NX', 'GETDEL none', 'INCRBYFLOAT f 1.5', 'LCS s f', 'LCS s f IDX', 'TTL s', 'TYPE s', 'EXISTS s', 'KEYS *', 'SCAN 0',
+      'HSET h a 1 b 2', 'HGET h a', 'HGET h none', 'HMGET h a none', 'HGETALL h', 'HGETALL none', 'HKEYS h', 'HVALS h', 'HINCRBYFLOAT h a 1.5', 'HRANDFIELD h 5 WITHVALUES', 'HRANDFIELD h -1 WITHVALUES x', 'HRANDFIELD h 5',
+      'HRANDFIELD none', 'HRANDFIELD none 2', 'HSCAN h 0', 'HEXISTS h a', 'OBJECT ENCODING none', 'OBJECT REFCOUNT s', 'MEMORY USAGE none', 'CONFIG GET save maxmemory', 'CONFIG GET none', 'CLIENT GETNAME', 'CLIENT GETREDIR',
+      'COMMAND INFO nope', 'COMMAND DOCS nope', 'COMMAND GETKEYS GET a', 'DBSIZE', 'WATCH s', 'MULTI', 'GET s', 'HGETALL h', 'GET none', 'INCR h', 'EXEC', 'MULTI', 'DISCARD', 'WATCH s', 'SET s 2', 'MULTI', 'GET s', 'EXEC',
+      'PING', 'PING x', 'ECHO x', 'PUBSUB CHANNELS', 'PUBSUB NUMSUB a', 'PUBSUB NUMPAT', 'PUBLISH a x', 'NOPE', 'GET', 'ACL WHOAMI', 'SELECT 0', 'RESET', 'HGETALL h', 'HRANDFIELD h 5 WITHVALUES', 'COMMAND INFO nope', 'MGET s none'
+    ]
+    await Promise.all([ours, theirs].map(c => c.call('HELLO', 3)))
+    await compare(['FLUSHALL', 'MSET s v s2 w', 'DEL s2'].map(c => c.split(' ')), 'typed')
+    for (const text of checked) {
+      const command = text.split(' ')
+      const [a, b] = await Promise.all([ours.call(...command), theirs.call(...command)])
+      const show = unordered.has(command[0]) ? sorted : JSON.stringify
+      assert.strictEqual(show(a), show(b), text)
+    }
+    for (const c of [ours, theirs]) c.write('HELLO 3\r\nSUBSCRIBE a b\r\nPSUBSCRIBE c*\r\nPUBLISH a x\r\nPUBLISH cc y\r\nUNSUBSCRIBE a\r\nUNSUBSCRIBE\r\nPUNSUBSCRIBE\r\nUNSUBSCRIBE\r\nPING\r\n')
+    const pushed = await Promise.all([ours, theirs].map(async c => {
+      while (c.pushes.at(-1)?.[1] !== 'PONG') await once(c.socket, 'data')
+      return c.pushes.map(JSON.stringify).filter(text => !text.includes('proto')) // HELLO tells the version
+    }))
+    assert.deepStrictEqual(pushed[0], pushed[1])
+  })
+
+  it('answers what has no family alike: connections, settings, errors', async () => {
+    const commands = [
+      'PING a b', 'ECHO', 'ECHO a b', 'HELLO x', 'HELLO 1', 'HELLO 3 AUTH', 'HELLO 2 FOO', 'SELECT', 'SELECT x', 'SELECT -1', 'SELECT 16', 'AUTH', 'AUTH a', 'AUTH a b', 'AUTH a b c', 'CLIENT', 'CLIENT ID x', 'CLIENT SETNAME',
+      'CLIENT SETNAME a', 'CLIENT GETNAME', 'CLIENT NO-EVICT x', 'CLIENT NO-EVICT ON', 'CLIENT GETREDIR', 'CLIENT KILL', 'CLIENT KILL a', 'CLIENT KILL ID', 'CLIENT KILL ID x', 'CLIENT KILL ID 99999',
+      'CLIENT KILL TYPE normal SKIPME maybe', 'CLIENT KILL TYPE master', 'CLIENT KILL LADDR a', 'CLIENT LIST x', 'CLIENT LIST TYPE', 'CLIENT LIST TYPE foo', 'CLIENT LIST TYPE master', 'CLIENT LIST TYPE pubsub', 'CLIENT LIST ID',
+      'CLIENT LIST ID x', 'CLIENT LIST ID 99999', 'CLIENT REPLY x', 'CLIENT REPLY ON', 'CLIENT INFO x', 'CLIENT FOO', 'CONFIG', 'CONFIG GET', 'CONFIG GET nothing', 'CONFIG SET', 'CONFIG SET a', 'CONFIG SET foo bar',
+      'CONFIG SET maxclients 50 maxclients 60', 'CONFIG SET maxclients x', 'CONFIG SET databases 5', 'CONFIG GET maxclients', 'CONFIG RESETSTAT', 'CONFIG RESETSTAT x', 'CONFIG FOO', 'TIME x', 'DBSIZE x', 'FLUSHDB x', 'FLUSHALL a b',
+      'FLUSHALL ASYNC', 'FLUSHDB SYNC', 'SAVE x', 'BGSAVE x', 'BGSAVE a b', 'LASTSAVE x', 'BGREWRITEAOF x', 'SHUTDOWN x', 'SHUTDOWN ABORT', 'SHUTDOWN NOSAVE SAVE', 'MEMORY', 'MEMORY USAGE', 'MEMORY USAGE none', 'MEMORY FOO',
+      'MEMORY USAGE a SAMPLES', 'MEMORY USAGE a SAMPLES -1', 'MEMORY USAGE a SAMPLES x', 'OBJECT', 'OBJECT FOO', 'OBJECT ENCODING', 'OBJECT ENCODING none', 'OBJECT FREQ none', 'OBJECT IDLETIME none', 'SET s abc', 'OBJECT ENCODING s',
+      'OBJECT REFCOUNT s', 'OBJECT IDLETIME s', 'OBJECT FREQ s', 'SET n 12', 'OBJECT ENCODING n', 'COMMAND COUNT x', 'COMMAND GETKEYS', 'COMMAND GETKEYS get a', 'COMMAND GETKEYS nope a', 'COMMAND GETKEYS mset a b c d', 'COMMAND LIST FILTERBY',
+      'COMMAND LIST FILTERBY FOO a', 'COMMAND FOO', 'COMMAND DOCS nope', 'INFO nothing', 'ACL WHOAMI', 'ACL FOO', 'PUBSUB', 'PUBSUB FOO', 'PUBSUB NUMSUB', 'PUBSUB NUMSUB a', 'PUBSUB NUMPAT x', 'PUBSUB CHANNELS', 'PUBLISH', 'PUBLISH a',
+      'PUBLISH a b', 'SUBSCRIBE', 'UNSUBSCRIBE', 'UNSUBSCRIBE a', 'PUNSUBSCRIBE', 'PUNSUBSCRIBE x', 'RESET x', 'SUBSCRIBE a', 'GET a', 'MULTI', 'PING', 'PING x', 'UNSUBSCRIBE a', 'GET a', 'MULTI', 'MULTI', 'WATCH a', 'EXEC', 'EXEC', 'DISCARD',
+      'MULTI', 'NOPE', 'EXEC', 'MULTI', 'GET', 'EXEC', 'MULTI', 'TIME x', 'PING', 'EXEC', 'MULTI', 'PING', 'ECHO x', 'SELECT 0', 'CLIENT GETNAME', 'DBSIZE', 'FLUSHALL', 'UNWATCH', 'EXEC', 'MULTI x', 'UNWATCH x', 'MULTI', 'RESET', 'EXEC', 'QUIT'
+    ]
+    for (const text of commands) await compare([text.split(' ')], 'one by one')
+    await Promise.all([ours, theirs].map(c => c.socket.closed || once(c.socket, 'close')))
+  })
 
   for (const [family, counts] of Object.entries({ strings: [8, 400], keys: [8, 400], hashes: [8, 400], transactions: [8, 400] })) {
     it(`answers random commands of ${family} alike, pipelined`, async () => {

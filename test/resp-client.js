@@ -4,8 +4,8 @@
 const net = require('node:net')
 
 class Client {
-  // where: a port of this machine, or the path of a socket.
-  constructor (where) {
+  // where: a port of this machine, or the path of a socket. typed: replies come with their types, as [type, value].
+  constructor (where, { typed = false } = {}) {
     this.socket = typeof where === 'number' ? net.connect(where, '127.0.0.1') : net.connect(where)
     this.text = ''
     this.waiting = []
@@ -13,7 +13,7 @@ class Client {
     this.socket.on('data', data => {
       this.text += data.toString('latin1')
       let at = 0
-      for (let r; at < this.text.length && (r = parse(this.text, at)); at = r.end) {
+      for (let r; at < this.text.length && (r = parse(this.text, at, typed)); at = r.end) {
         if (this.text[at] === '>' || this.waiting.length === 0) this.pushes.push(r.value)
         else this.waiting.shift()(r.value)
       }
@@ -48,7 +48,13 @@ function encode (args) {
   return Buffer.concat(parts.map(p => Buffer.from(p)))
 }
 
-function parse (text, at) {
+// The reply at a place of the text, and where it ends; undefined if it has not ended. Typed, every value is [its type's byte, value].
+function parse (text, at, typed = false) {
+  const read = untyped(text, at, typed)
+  return typed && read ? { value: [text[at], read.value], end: read.end } : read
+}
+
+function untyped (text, at, typed) {
   const line = text.indexOf('\r\n', at)
   if (line < 0) return undefined
   const head = text.slice(at + 1, line)
@@ -68,7 +74,7 @@ function parse (text, at) {
       if (head === '-1') return { value: null, end }
       const value = []
       for (let n = Number(head) * (text[at] === '%' ? 2 : 1); n > 0; n--) {
-        const item = parse(text, end)
+        const item = parse(text, end, typed)
         if (item === undefined) return undefined
         value.push(item.value)
         end = item.end

@@ -204,12 +204,12 @@ describe('the server, administered', () => {
         ['CONFIG SET foo bar', { error: "ERR Unknown option or number of arguments for CONFIG SET - 'foo'" }], ['CONFIG SET maxclients x', /couldn't be parsed into an integer/],
         ['CONFIG SET maxclients 0', /between 1 and 1000000/], ['CONFIG SET databases 8', immutable('databases')], ['CONFIG SET databases 1', 'OK'],
         ['CONFIG SET timeout 100 maxclients 0', /between/], ['CONFIG GET timeout', ['timeout', '0']], ['CONFIG SET timeout 100 maxclients 50', 'OK'], ['CONFIG GET timeout', ['timeout', '100']],
-        ['CONFIG SET timeout', /wrong number/], ['CONFIG RESETSTAT', 'OK'], ['CONFIG FOO', sub('CONFIG')],
+        ['CONFIG SET timeout', /wrong number/], ['CONFIG SET timeout 5 TIMEOUT 6', /'timeout'\) - duplicate parameter/], ['CONFIG GET timeout', ['timeout', '100']], ['CONFIG RESETSTAT', 'OK'], ['CONFIG FOO', sub('CONFIG')],
         ['OBJECT ENCODING doc', 'hashtable'], ['OBJECT ENCODING n', 'int'], ['OBJECT ENCODING nothing', null], ['OBJECT REFCOUNT n', 1], ['OBJECT IDLETIME n', 0], ['OBJECT FREQ n', /^ERR An LFU/],
         ['SET s abc', 'OK'], ['OBJECT ENCODING s', 'embstr'], [`SET s ${'x'.repeat(45)}`, 'OK'], ['OBJECT ENCODING s', 'raw'],
-        ['MEMORY USAGE nothing', null], ['MEMORY USAGE s SAMPLES 5', 105], ['MEMORY USAGE s SAMPLES x', /not an integer/], ['MEMORY USAGE s x', { error: 'ERR syntax error' }], ['MEMORY FOO', sub('MEMORY')],
+        ['MEMORY USAGE nothing', null], ['MEMORY USAGE s SAMPLES 5', 105], ['MEMORY USAGE s SAMPLES x', /not an integer/], ['MEMORY USAGE s SAMPLES -1', { error: 'ERR syntax error' }], ['MEMORY USAGE s x', { error: 'ERR syntax error' }], ['MEMORY FOO', sub('MEMORY')],
         ['SAVE', 'OK'], ['BGSAVE FOO', { error: 'ERR syntax error' }], ['BGSAVE', 'Background saving started'], ['BGREWRITEAOF', 'Background append only file rewriting started'], ['SHUTDOWN FOO', { error: 'ERR syntax error' }],
-        ['SHUTDOWN ABORT', /No shutdown in progress/], ['FLUSHALL FOO', { error: 'ERR syntax error' }], ['FLUSHDB ASYNC', 'OK'], ['DBSIZE', 0], ['INFO keyspace', '# Keyspace\r\n'], ['HELLO 3 AUTH bob x', WRONGPASS],
+        ['SHUTDOWN ABORT', /No shutdown in progress/], ['SHUTDOWN NOSAVE SAVE', { error: 'ERR syntax error' }], ['FLUSHALL FOO', { error: 'ERR syntax error' }], ['FLUSHDB ASYNC', 'OK'], ['DBSIZE', 0], ['INFO keyspace', '# Keyspace\r\n'], ['HELLO 3 AUTH bob x', WRONGPASS],
         ['CLIENT SETNAME a\tb', /cannot contain spaces/], ['RESET', 'RESET']
       ])
       assert.ok(Math.abs(await client.call('LASTSAVE') - Date.now() / 1000) < 100)

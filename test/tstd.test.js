@@ -101,9 +101,10 @@ describe('tstd', () => {
     const config = path.join(folder(), 'tstd.toon')
     fs.writeFileSync(config, 'health: true\n')
     const cases = [
-      [['--nope'], /Unknown option '--nope'/], [['here'], /'here'/], [['--bind'], /--bind/], [['--bind', '1:2:3'], /--bind takes HOST:PORT/],
+      [['--nope'], /Unknown option '--nope'/], [['here'], /'here'/], [['--bnd', 'x'], /did you mean --bind\?/], [['--port', '7000'], /here it is --bind 127\.0\.0\.1:PORT/], [['--requirepass', 'x'], /--password-file/],
+      [['--users', '/nope/nope'], /--users cannot read the file: no such file or directory \(got '\/nope\/nope'\)/], [['--bind'], /--bind/], [['--bind', '1:2:3'], /--bind takes HOST:PORT/],
       [['--bind', '127.0.0.1:70000'], /--bind takes/], [['--capacity=-1'], /--capacity takes a whole number/], [['--max-db-size', '1x'], /bytes/],
-      [['--durability', 'none'], /one of commit, interval, close/], [['--config', '/nope/nope'], /configuration file.*ENOENT/], [['--config', config], /no setting 'health'/],
+      [['--durability', 'none'], /one of commit, interval, close/], [['--config', '/nope/nope'], /configuration file \/nope\/nope: cannot read the file: no such file/], [['--config', config], /no setting 'health'/],
       [['--bind', '0.0.0.0:0'], /no password.*--protected-mode no/]
     ]
     for (const [args, message] of cases) {
@@ -115,14 +116,49 @@ describe('tstd', () => {
     assert.match(tstd([], { TSTD_MAXCLIENTS: 'x' }).stderr, /TSTD_MAXCLIENTS takes a whole number/)
   })
 
-  it('ends with status 1 if it cannot serve', async () => {
-    const data = path.join(folder(), 'data')
+  it('ends with status 1 if it cannot serve, and says what to do next', async () => {
+    const dir = folder()
+    const data = path.join(dir, 'data')
     const server = await begin(['--data', data, '--bind', '127.0.0.1:0'])
-    for (const [args, message] of [[['--data', data], /TOON_ELOCKED/], [['--data', data + '2', '--bind', `127.0.0.1:${server.port}`], /address already in use/]]) {
+    const socket = path.join(dir, 'not', 'there')
+    fs.writeFileSync(path.join(dir, 'file'), '')
+    const own = ['--bind', '127.0.0.1:0', '--data']
+    const cases = [
+      [['--data', data], /cannot open the store in .*data: .*\(TOON_ELOCKED\)\nStop that process, or give this one a directory of its own with --data\./],
+      [['--data', data + '2', '--bind', `127.0.0.1:${server.port}`], new RegExp(`address already in use \\(TOON_EIO\\)\nSomething listens there already .* as in --bind 127\\.0\\.0\\.1:${server.port + 1}\\.`)],
+      [['--data', data + '2', '--bind', '192.0.2.1:7000', '--protected-mode', 'no'], /No network interface of this machine has that address/],
+      [['--data', data + '2', '--bind', 'none', '--unixsocket', socket], /Its directory must exist/],
+      [[...own, '/proc/store'], /mkdir failed: No such file or directory \(TOON_EIO\)\nChoose another directory with --data\./],
+      [[...own, path.join(dir, 'file')], /the location is a file; a store is a directory \(TOON_EINVAL\)\nChoose another/]
+    ]
+    for (const [args, message] of cases) {
       const { status, stderr } = tstd(args)
+      assert.match(stderr, message, args.join(' '))
       assert.strictEqual(status, 1)
-      assert.match(stderr, message)
     }
+  })
+
+  it('loses nothing that it has acknowledged when it is told to end under load', async () => {
+    const data = path.join(folder(), 'data')
+    const server = await begin(['--data', data, '--bind', '127.0.0.1:0', '--durability', 'interval'])
+    const answered = await Promise.all(Array.from({ length: 5 }, async (_, w) => {
+      const socket = net.connect(server.port, '127.0.0.1').on('error', () => {})
+      let sent = 0
+      let replies = 0
+      const more = () => { for (; sent < replies + 30; sent++) socket.write(`SET ${w}/${sent} ${sent}\r\n`) }
+      socket.on('data', bytes => {
+        for (const byte of bytes) replies += byte === 10
+        if (w === 0 && replies > 300 && !server.child.killed) server.child.kill('SIGTERM') // a second one would end it at once
+        more()
+      })
+      more()
+      await new Promise(resolve => { socket.once('close', resolve) }) // or it is reset, with commands unread
+      return replies
+    }))
+    assert.deepStrictEqual(await server.child.ended, [0, null])
+    const db = await openStore({}, data)
+    answered.forEach((count, w) => { for (let i = 0; i < count; i++) assert.strictEqual(db.get(`${w}/${i}`), String(i)) })
+    assert.ok(answered[0] > 300)
   })
 
   it('listens off loopback when protected mode is off', async () => {

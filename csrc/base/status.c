@@ -67,15 +67,23 @@ toon_status toon_fail_at(toon_error *err, toon_status status, const char *path, 
   return status;
 }
 
+/* strerror is not thread-safe, and strerror_r has two signatures: GNU's gives the text, which need not be in the buffer. */
+static const char *os_text(int os_errno, char *text, size_t size) {
+#if defined(__GLIBC__) && defined(_GNU_SOURCE)
+  return strerror_r(os_errno, text, size);
+#else
+  if (strerror_r(os_errno, text, size) != 0) snprintf(text, size, "error %d", os_errno);
+  return text;
+#endif
+}
+
 toon_status toon_fail_os(toon_error *err, int os_errno, const char *syscall, const char *path) {
   toon_status status = os_errno == ENOSPC || os_errno == EDQUOT ? TOON_ENOSPC
                        : os_errno == ENOMEM                     ? TOON_ENOMEM
                                                                 : TOON_EIO;
   char text[96];
-  /* strerror_r has two signatures; strerror is not thread-safe. The XSI one is chosen by _POSIX_C_SOURCE alone. */
-  if (strerror_r(os_errno, text, sizeof text) != 0) snprintf(text, sizeof text, "error %d", os_errno);
-  toon_fail(err, status, "%s failed: %s%s%s", syscall, text, status == TOON_EIO ? "" : "; ",
-            status == TOON_EIO ? "" : toon_status_text(status));
+  toon_fail(err, status, "%s failed: %s%s%s", syscall, os_text(os_errno, text, sizeof text),
+            status == TOON_EIO ? "" : "; ", status == TOON_EIO ? "" : toon_status_text(status));
   if (err) {
     err->os_errno = os_errno;
     err->syscall = syscall;

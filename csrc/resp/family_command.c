@@ -137,7 +137,7 @@ toon_status command_command_info(command_call *call) {
     if (c)
       TOON_TRY(describe(out, version, c));
     else
-      TOON_TRY(version == 3 ? resp_null(out, 3) : toon_buf_lit(out, "*-1\r\n"));
+      TOON_TRY(resp_null(out, version));
   }
   return TOON_OK;
 }

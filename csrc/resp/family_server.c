@@ -291,13 +291,17 @@ static toon_status cannot_set(toon_buf *out, const char *name, const char *why) 
   return resp_error(out, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", name, why);
 }
 
+static const setting *find_setting(toon_slice name) {
+  for (size_t i = 0; i < SETTINGS; i++)
+    if (command_word(name, settings[i].name)) return &settings[i];
+  return NULL;
+}
+
 /* One pair of CONFIG SET; false with the error reply. Changes something only with `now`. */
 static bool set_setting(command_call *call, size_t i, bool now, toon_status *status) {
   toon_buf *out = conn_out(call->conn), old = {0};
   toon_slice name = call_arg(call, i), value = call_arg(call, i + 1);
-  const setting *s = NULL;
-  for (size_t k = 0; k < SETTINGS && !s; k++)
-    if (command_word(name, settings[k].name)) s = &settings[k];
+  const setting *s = find_setting(name);
   if (!s) {
     *status = resp_error(out, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                          (int)(name.len < 128 ? name.len : 128), (const char *)name.ptr);
@@ -330,8 +334,12 @@ toon_status command_config_set(command_call *call) {
   toon_status status;
   if (call->count % 2)
     return resp_error(conn_out(call->conn), "ERR wrong number of arguments for 'config|set' command");
-  for (size_t i = 2; i < call->count; i += 2)
+  for (size_t i = 2; i < call->count; i += 2) {
     if (!set_setting(call, i, false, &status)) return status;
+    const setting *s = find_setting(call_arg(call, i));
+    for (size_t j = 2; j < i; j += 2)
+      if (find_setting(call_arg(call, j)) == s) return cannot_set(conn_out(call->conn), s->name, "duplicate parameter");
+  }
   for (size_t i = 2; i < call->count; i += 2) (void)set_setting(call, i, true, &status);
   return ok(call);
 }
@@ -394,8 +402,12 @@ toon_status command_lastsave(command_call *call) {
  * acknowledged is kept in any case. */
 toon_status command_shutdown(command_call *call) {
   resp_conn *conn = call->conn;
+  bool save = false, nosave = false;
   for (size_t i = 1; i < call->count; i++) {
     toon_slice arg = call_arg(call, i);
+    save |= command_word(arg, "save");
+    nosave |= command_word(arg, "nosave");
+    if (save && nosave) return resp_error(conn_out(conn), SYNTAX_ERROR);
     if (command_word(arg, "abort")) return resp_error(conn_out(conn), "ERR No shutdown in progress.");
     if (!command_word(arg, "nosave") && !command_word(arg, "save") && !command_word(arg, "now") &&
         !command_word(arg, "force"))
@@ -427,6 +439,7 @@ toon_status command_memory_usage(command_call *call) {
     return command_syntax_error(call);
   if (call->count == 5 && !resp_integer(call_arg(call, 4), &samples))
     return command_error(call, "ERR value is not an integer or out of range");
+  if (call->count == 5 && samples < 0) return command_syntax_error(call);
   TOON_TRY(find_row(call, 2, &row, &found));
   size_t bytes = row.row.field.len + call_arg(call, 2).len + ENTRY_BYTES;
   data_release(call, &row);

@@ -151,6 +151,7 @@ static toon_status find_directory(os_vfs *vfs, const char *path, const toon_opti
     }
     toon_buf_free(&parent);
     if (status != TOON_OK) return status;
+    if (e) return toon_fail_os(err, e, "mkdir", path);
   }
   if (e == ENOENT) return toon_fail_at(err, TOON_ENOTFOUND, path, -1, "%s", toon_status_text(TOON_ENOTFOUND));
   if (e == ENOTDIR || (!e && !st->is_dir))

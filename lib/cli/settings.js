@@ -59,15 +59,24 @@ function nonEmpty (text) {
 }
 
 function contents (file) {
-  return fs.readFileSync(file)
+  try {
+    return fs.readFileSync(file)
+  } catch (err) {
+    throw new Error(`cannot read the file: ${reason(err)}`)
+  }
+}
+
+// What Node says of a system error, without what the reader knows: 'no such file or directory'.
+function reason (err) {
+  return err.message.replace(/^E\w+: ([^,]*),.*$/s, '$1')
 }
 
 function firstLine (file) {
-  return nonEmpty(fs.readFileSync(file, 'utf8').split(/\r?\n/, 1)[0])
+  return nonEmpty(contents(file).toString().split(/\r?\n/, 1)[0])
 }
 
 function usersFile (file) {
-  const { users } = decode(fs.readFileSync(file, 'utf8')) ?? {}
+  const { users } = decode(contents(file).toString()) ?? {}
   if (!Array.isArray(users)) throw new Error('takes a file with a table users[N]{name,role,hash}')
   if (users.some(user => user?.password !== undefined)) throw new Error('takes a file with hashes, not passwords: see --hash-password')
   return users
@@ -120,8 +129,35 @@ function help () {
     lines.push(`${left.padEnd(28)}${first}${more.length ? '' : preset}`, ...more.map((line, i) => ' '.repeat(28) + line + (i === more.length - 1 ? preset : '')))
   }
   lines.push('', `A flag beats the environment (${variable('bind')}, ${variable('sync-interval')}, …), that beats the configuration file, that beats the default.`,
-    'SIGTERM and SIGINT finish the writes under way, sync, and end with status 0. Status 1: it could not be; 2: wrong settings.')
+    'SIGTERM and SIGINT finish the writes under way, sync, and end with status 0. Status 1: it could not be; 2: wrong settings.',
+    '', 'Try it: npx tstd, and in another terminal: redis-cli set greeting hello')
   return lines.join('\n')
+}
+
+// What those who know redis-server may look for.
+const REDIS = {
+  port: '--bind 127.0.0.1:PORT', p: '--bind 127.0.0.1:PORT', h: '--bind HOST:PORT', 'tls-port': '--bind', dir: '--data',
+  requirepass: '--password-file', a: '--password-file', aclfile: '--users', appendonly: '--durability', appendfsync: '--durability',
+  save: '--durability', maxmemory: '--max-db-size', loglevel: '--log-level', 'tls-cert-file': '--tls-cert', 'tls-key-file': '--tls-key'
+}
+
+// Changes of one letter that lead from one word to another.
+function distance (a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]
+}
+
+function suggestion (name) {
+  if (Object.hasOwn(REDIS, name)) return `; here it is ${REDIS[name]}`
+  const near = Object.keys(FLAGS).find(flag => distance(flag, name) <= 2)
+  return near === undefined ? '' : `; did you mean --${near}?`
 }
 
 function readArguments (args) {
@@ -133,14 +169,16 @@ function readArguments (args) {
     return parseArgs({ args, options, allowPositionals: false }).values
   } catch (err) {
     // The first sentence names the flag; what follows is advice about positional arguments, which there are none of.
-    throw new UsageError(err.message.split('. ')[0])
+    const [message] = err.message.split('. ')
+    const [, name] = /^Unknown option '--?([^']*)'/.exec(message) ?? []
+    throw new UsageError(`${message}${name === undefined ? '' : suggestion(name)}`)
   }
 }
 
 function readConfig (file) {
   let settings
   try {
-    settings = decode(fs.readFileSync(file, 'utf8'))
+    settings = decode(contents(file).toString())
   } catch (err) {
     throw new UsageError(`the configuration file ${file}: ${err.message}`)
   }
@@ -148,7 +186,7 @@ function readConfig (file) {
     throw new UsageError(`the configuration file ${file} must hold lines like 'durability: interval'`)
   }
   for (const [name, value] of Object.entries(settings)) {
-    if (!Object.hasOwn(FLAGS, name) || FLAGS[name].once || name === 'config') throw new UsageError(`the configuration file ${file}: there is no setting '${name}'`)
+    if (!Object.hasOwn(FLAGS, name) || FLAGS[name].once || name === 'config') throw new UsageError(`the configuration file ${file}: there is no setting '${name}'${suggestion(name)}`)
     if (value === null || typeof value === 'object') throw new UsageError(`the configuration file ${file}: ${name} must be one value`)
   }
   return settings

@@ -2,6 +2,7 @@
 'use strict'
 // tstd: the server of the Redis protocol as a process. settings.js lists the flags.
 
+const os = require('node:os')
 const { readSettings, help, UsageError } = require('./settings')
 const { checkHealth } = require('./health')
 
@@ -19,9 +20,35 @@ function version () {
   return require('../../package.json').version
 }
 
-// What an error says, with the address or file where it belongs.
+// What an error says, with its code.
 function explain (err) {
   return `${err.message}${err.code === undefined || err.message.includes(err.code) ? '' : ` (${err.code})`}`
+}
+
+const { EADDRINUSE, EADDRNOTAVAIL, EACCES, EPERM } = os.constants.errno
+
+// What to do about an error of the open: what the engine advises is for code.
+function adviseOpen ({ code, errno }, data) {
+  if (code === 'TOON_ELOCKED') return 'Stop that process, or give this one a directory of its own with --data. An app can serve its store itself: db.listen().'
+  if (code === 'TOON_ECORRUPT') {
+    return 'Restore a backup; or cut the damage away, which loses what is behind it, with\n' +
+      `  node -e "require('toonstore').open(process.argv[1], { repair: true }).then(db => db.close())" '${data}'`
+  }
+  if (errno === -EACCES || errno === -EPERM) return `This user (${os.userInfo().username}) may not write there: give it the directory, or choose another with --data.`
+  if (errno !== undefined || code === 'TOON_EINVAL') return 'Choose another directory with --data.'
+}
+
+function adviseListen ({ errno }, { bind: { host, port }, unixsocket }) {
+  if (errno === -EADDRINUSE) return `Something listens there already (--health tells whether it is a server of this kind): stop it, or choose another port, as in --bind ${host}:${port + 1}.`
+  if (errno === -EADDRNOTAVAIL) return 'No network interface of this machine has that address: 127.0.0.1 is this machine alone, 0.0.0.0 is all addresses.'
+  if (errno === -EACCES && port > 0 && port < 1024) return `This user (${os.userInfo().username}) may not use ports below 1024: choose another with --bind.`
+  if (errno === -EACCES && unixsocket !== undefined) return 'Its directory must exist, and this user must be allowed to write there.'
+}
+
+// The same error with its place and what to do next.
+function withAdvice (err, place, advice) {
+  const message = `${place}${explain(err)}${advice === undefined ? '' : `\n${advice}`}`
+  return Object.assign(new Error(message, { cause: err }), { advised: true })
 }
 
 // The standard input up to its first line's end.
@@ -53,7 +80,7 @@ async function serve (settings) {
     syncInterval: settings['sync-interval'],
     maxValueSize: settings['max-value-size'],
     maxDbSize: settings['max-db-size']
-  })
+  }).catch(err => { throw withAdvice(err, `cannot open the store in ${settings.data}: `, adviseOpen(err, settings.data)) })
   db.on('error', err => log('error', explain(err)))
   db.on('warning', err => log('warning', explain(err)))
   let server
@@ -72,7 +99,7 @@ async function serve (settings) {
     })
   } catch (err) {
     await db.close()
-    throw err.code === 'TOON_EINVAL' ? new UsageError(err.message) : err
+    throw err.code === 'TOON_EINVAL' ? new UsageError(err.message) : withAdvice(err, '', adviseListen(err, settings))
   }
   server.on('notice', log)
   const asked = new Promise(resolve => { // before anybody is told that the server is there
@@ -109,6 +136,6 @@ async function main () {
 process.stdout.on('error', () => {}) // a log that nobody reads any more must not end the server
 
 main().catch(err => {
-  console.error(`tstd: ${explain(err)}${err instanceof UsageError ? '\nTry tstd --help.' : ''}`)
+  console.error(`tstd: ${err.advised ? err.message : explain(err)}${err instanceof UsageError ? '\nTry tstd --help.' : ''}`)
   process.exitCode = err instanceof UsageError ? 2 : 1
 })
