@@ -178,7 +178,7 @@ class Changes {
         return undefined
       }
       const one = prepareFor(id, value)
-      this.put(id, one, undefined)
+      this.#tx.atomically(() => this.put(id, one, undefined))
       return withId(id, JSON.parse(one.json))
     }
     const value = fn(this.get(id))
@@ -353,7 +353,8 @@ class CollectionView {
 
   /** The indexes: { fields, unique, state: 'building'|'ready'|'dropping' } of each. */
   indexes () {
-    return this.#from.all(this.#place.handle).map(({ fields, unique, state }) => ({ fields, unique, state }))
+    return this.#from.all(this.#place.handle).filter(({ replaces }) => replaces === undefined)
+      .map(({ fields, unique, state }) => ({ fields: [...fields], unique, state }))
   }
 
   [inspect.custom] () {
@@ -375,6 +376,7 @@ class Collection extends CollectionView {
   #from
   #indexes
   #declared = []
+  #specs = [] // what was declared: [fields, options]
 
   /** @private Use db.collection(). */
   constructor (store, writer, name) {
@@ -413,10 +415,17 @@ class Collection extends CollectionView {
     for (const index of indexes) {
       const whole = typeof index === 'string' || Array.isArray(index) ? { fields: index } : checkObject(index, 'an index')
       const { fields, ...options } = whole
+      this.#specs.push([fields, options])
       const job = this.#indexes.create(fields, options)
       this.#declared.push(job)
       this.#background(job)
     }
+  }
+
+  /** @private Make the declared indexes again if a clear() of the store took their definitions away. */
+  async declareAgain () {
+    if (this.#specs.length === 0 || this.#from.all(this.#writer.handle).length > 0) return
+    for (const [fields, options] of this.#specs) await this.#indexes.create(fields, options)
   }
 
   /** @private The collection at a snapshot. */
@@ -426,7 +435,7 @@ class Collection extends CollectionView {
 
   /** @private The collection inside a transaction. */
   within (tx) {
-    return new TransactionCollection(this.name, new Changes(tx, this.#from.prefix, this.#indexes))
+    return new TransactionCollection(this.name, new Changes(tx, this.#from.prefix, this.#indexes), tx)
   }
 
   #write (fn, retries = RETRIES) {
@@ -535,7 +544,8 @@ class Collection extends CollectionView {
   }
 
   /**
-   * Build all indexes again: after documents were written past the collection (db.put, the server).
+   * Build all indexes again: after documents were written past the collection (db.put, the server). The old ones are used,
+   * and unique, until the new ones are there, and stay if one cannot be made.
    *
    * @returns {Promise<void>}
    */
@@ -548,10 +558,17 @@ class Collection extends CollectionView {
 class TransactionCollection {
   #name
   #changes
+  #tx
 
-  constructor (name, changes) {
+  constructor (name, changes, tx) {
     this.#name = name
     this.#changes = changes
+    this.#tx = tx
+  }
+
+  // All of a write or, if it is refused, nothing of it: the caller may go on.
+  #atomically (fn) {
+    return this.#tx.atomically(fn)
   }
 
   /** @type {string} */
@@ -565,12 +582,14 @@ class TransactionCollection {
 
   insert (documents, options) {
     const prepared = prepareAll(Array.isArray(documents) ? documents : [documents])
-    this.#changes.insert(prepared, howOf(options))
+    const how = howOf(options)
+    this.#atomically(() => this.#changes.insert(prepared, how))
     return Array.isArray(documents) ? prepared.map(one => one.id) : prepared[0].id
   }
 
   put (id, document, options) {
-    this.#changes.put(checkId(id), prepareFor(id, document), howOf(options))
+    const [one, how] = [prepareFor(checkId(id), document), howOf(options)]
+    this.#atomically(() => this.#changes.put(id, one, how))
   }
 
   update (id, fn) {
@@ -579,7 +598,7 @@ class TransactionCollection {
   }
 
   delete (id) {
-    return this.#changes.delete(checkId(id))
+    return this.#atomically(() => this.#changes.delete(checkId(id)))
   }
 }
 
@@ -605,6 +624,11 @@ class Collections {
     }
     if (given.indexes !== undefined) collection.declare(given.indexes)
     return collection
+  }
+
+  /** After a clear() of the store. */
+  async declareAgain () {
+    for (const collection of this.#byName.values()) await collection.declareAgain()
   }
 }
 

@@ -56,10 +56,10 @@ function context (snapshot, sections, options) {
   const ranked = [...parts].sort((a, b) => b.priority - a.priority)
   let total = 0
   for (const part of ranked) {
-    texts.set(part, textOf(part, Math.max(0, all - total)))
-    // Counted together, since a counter need not be additive.
-    for (let left = all - total; (total = count(joined())) > all;) {
-      left = Math.min(left, count(texts.get(part))) - (total - all)
+    texts.set(part, textOf(part, Math.max(0, Math.floor(all - total))))
+    // Counted together, since a counter need not be additive, nor count nothing as 0.
+    for (let left = all - total; (total = count(joined())) > all && texts.get(part) !== '';) {
+      left = Math.floor(Math.min(left, count(texts.get(part))) - (total - all))
       texts.set(part, left > 0 ? textOf(part, left) : '')
     }
   }

@@ -34,7 +34,7 @@ async function survey (rows, columns) {
 }
 
 function pick (value, names) {
-  return Object.fromEntries(names.map(name => [name, value[name] ?? null]))
+  return Object.fromEntries(names.map(name => [name, Object.hasOwn(value, name) ? value[name] : null]))
 }
 
 // What the encoder makes of items in an array, without its head. There is a null behind them, so that it is a list.
@@ -80,9 +80,10 @@ async function * exportToon (open, { keyed, name, delimiter, columns }) {
     chunk = []
     if (table) return cellsOf(values, names, delimiter).map((cells, i) => `  ${keyed ? `${token(keys[i])}: ` : ''}${cells}`).join('\n')
     if (!keyed) return itemsOf(values)
-    const whole = value => columns !== undefined && isObject(value) ? pick(value, columns) : value
+    const picked = value => isObject(value) ? pick(value, columns) : value
+    const whole = value => columns === undefined ? value : Array.isArray(value) ? value.map(picked) : picked(value)
     const rows = values.map((value, i) => encode({ [keys[i]]: whole(value) }))
-    return name === undefined ? rows.join('\n') : rows.join('\n').replace(/^/gm, '  ')
+    return name === undefined ? rows.join('\n') : `  ${rows.join('\n').replaceAll('\n', '\n  ')}`
   }
 
   for await (const row of open()) {

@@ -22,6 +22,7 @@ const FOR_EVER = { expiresAt: MAX_TIME } // whatever ttl the store has
 const INDEX_OPTIONS = new Set(['unique'])
 const MAX_FIELDS = 6
 const RETRIES = 1e6
+const PATIENCE = 20 // conflicts of the builder in a row
 const CHUNK = 256 // documents in a transaction of the builder
 
 function isDocument (value) {
@@ -126,13 +127,20 @@ class Indexes {
     }, { retries: RETRIES })
   }
 
+  // The number of a new index.
+  #number (tx) {
+    const number = tx.get(NEXT) ?? 1
+    tx.put(NEXT, number + 1, FOR_EVER)
+    return number
+  }
+
   async create (fields, options) {
     const given = checkObject(options)
     checkNames(given, INDEX_OPTIONS, 'option of an index')
     const { unique = false } = given
     if (typeof unique !== 'boolean') throw invalidType(`unique must be a boolean (got ${show(unique)})`)
     const paths = pathsOf(fields)
-    const here = index => index.state !== 'dropping' && sameFields(index.paths, paths)
+    const here = index => index.state !== 'dropping' && index.replaces === undefined && sameFields(index.paths, paths)
     const existing = this.at(this.#writer.handle).find(index => here(index) && index.state === 'ready' && index.unique === unique)
     if (existing !== undefined) return
     const { index } = await this.#change((tx, indexes) => {
@@ -141,9 +149,7 @@ class Indexes {
         if (old.unique === unique) return { index: old }
         throw invalidType(`there is an index on ${nameOf(paths)} that is ${old.unique ? '' : 'not '}unique: drop it first`)
       }
-      const number = tx.get(NEXT) ?? 1
-      tx.put(NEXT, number + 1, FOR_EVER)
-      const made = { number, paths, unique, state: 'building' }
+      const made = { number: this.#number(tx), paths, unique, state: 'building' }
       indexes.push(made)
       return { index: made }
     })
@@ -152,29 +158,38 @@ class Indexes {
 
   async drop (fields) {
     const paths = pathsOf(fields)
-    const { index } = await this.#change((tx, indexes) => {
-      const at = indexes.findIndex(other => other.state !== 'dropping' && sameFields(other.paths, paths))
-      if (at < 0) return {}
-      indexes[at] = { ...indexes[at], state: 'dropping' }
-      return { index: indexes[at] }
+    const { numbers } = await this.#change((tx, indexes) => {
+      const going = index => index.state !== 'dropping' && sameFields(index.paths, paths) // and the one that is to replace it
+      return {
+        numbers: indexes.filter(going).map(index => index.number),
+        changed: indexes.map(index => going(index) ? { ...index, state: 'dropping' } : index)
+      }
     })
-    if (index !== undefined) await this.#clear(index.number)
-    return index !== undefined
+    for (const number of numbers) await this.#clear(number)
+    return numbers.length > 0
   }
 
-  /** Make all indexes again, one after the other. */
+  /** Make all indexes again, one after the other. Each replaces the old one, which is kept until then, in one commit. */
   async rebuild () {
-    for (const { paths, unique, state } of this.at(this.#writer.handle)) {
-      if (state === 'dropping') continue
-      await this.drop(paths)
-      await this.create(paths, { unique })
+    for (const { number: old } of this.ready(this.#writer.handle)) {
+      const { index } = await this.#change((tx, indexes) => {
+        const before = indexes.find(other => other.number === old && other.state === 'ready')
+        if (before === undefined) return {} // dropped, or replaced, by somebody else
+        const begun = indexes.find(other => other.replaces === old && other.state === 'building')
+        if (begun !== undefined) return { index: begun }
+        const { paths, unique } = before
+        const made = { number: this.#number(tx), paths, unique, state: 'building', replaces: old }
+        indexes.push(made)
+        return { index: made }
+      })
+      if (index !== undefined) await this.#build(index.number, old)
     }
   }
 
   /** Finish what the last process left, in the background. */
   resume () {
     return this.at(this.#writer.handle).filter(index => index.state !== 'ready').map(index =>
-      index.state === 'building' ? this.#build(index.number) : this.#clear(index.number))
+      index.state === 'building' ? this.#build(index.number, index.replaces) : this.#clear(index.number))
   }
 
   // One job for each index at a time.
@@ -195,10 +210,11 @@ class Indexes {
     await this.#change((tx, indexes) => ({ changed: indexes.filter(index => index.number !== number) }))
   }
 
-  #build (number) {
+  #build (number, replaced) {
     return this.#once(number, async () => {
       try {
         await this.#fill(number)
+        if (replaced !== undefined) await this.#clear(replaced)
       } catch (err) {
         if (err.code === 'TOON_EUNIQUE' || err.code === 'TOON_EINVAL') { // there can be no such index
           await this.#change((tx, indexes) => ({
@@ -214,19 +230,24 @@ class Indexes {
   async #fill (number) {
     let from = this.#prefix
     let rows = CHUNK
+    let refused = 0 // times in a row
     while (from !== undefined) {
       try {
-        from = await transaction(this.#store, this.#writer, tx => this.#some(tx, number, from, rows), { retries: 0 })
+        const strict = refused < PATIENCE
+        from = await transaction(this.#store, this.#writer, tx => this.#some(tx, number, from, rows, strict), { retries: 0 })
         rows = Math.min(2 * rows, CHUNK)
+        refused = 0
       } catch (err) {
         if (err.code !== 'TOON_ECONFLICT') throw err
+        refused++
         rows = Math.max(rows >> 1, 1) // somebody writes what is being read: take less at a time
       }
     }
   }
 
-  // Index up to `rows` documents behind the key `from`. The last key; undefined at the end, when the index is ready.
-  #some (tx, number, from, rows) {
+  // Index up to `rows` documents behind the key `from`. The last key; undefined at the end, when the index is ready. Not
+  // `strict`: a document may change meanwhile. Writers of the collection put its new entry then; one too many does no harm.
+  #some (tx, number, from, rows, strict) {
     const index = this.kept(tx).find(other => other.number === number)
     if (index === undefined) throw new ToonError('TOON_ENOTFOUND', 'the index was dropped while it was being built')
     if (index.state === 'ready') return undefined // by another handle
@@ -235,13 +256,17 @@ class Indexes {
       if (typeof key !== 'string' || !isDocument(value) || key.includes('/', this.#prefix.length)) continue
       const id = key.slice(this.#prefix.length)
       const entry = entryOf(index, id, value)
+      if (entry.alone ? tx.get(entry.key) === id : native.has(tx.source, entry.key)) continue // who wrote it keeps it
       native.get(tx.source, key, AS_FACTS)
-      const how = doubles[1] === 0 ? undefined : { ttl: 0, expiresAt: doubles[1], conditions: 0, version: 0 }
-      tx.expect(key)
-      if (entry.alone || !native.has(tx.source, entry.key)) this.put(tx, index, id, entry, how)
+      const expiresAt = doubles[1] === 0 && this.#writer.lapsing ? MAX_TIME : doubles[1]
+      if (strict) tx.expect(key)
+      this.put(tx, index, id, entry, expiresAt === 0 ? undefined : { ttl: 0, expiresAt, conditions: 0, version: 0 })
     }
     if (chunk.length === rows) return chunk.at(-1)[0]
-    const indexes = tx.get(this.#key).indexes.map(other => other.number === number ? { ...other, state: 'ready' } : other)
+    const indexes = tx.get(this.#key).indexes.map(({ replaces, ...other }) => {
+      if (other.number === index.replaces) return { ...other, state: 'dropping' }
+      return { ...other, ...(other.number === number ? { state: 'ready' } : replaces !== undefined && { replaces }) }
+    })
     tx.put(this.#key, { indexes }, FOR_EVER)
     return undefined
   }

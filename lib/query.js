@@ -241,8 +241,10 @@ function byUnique (place, from, options) {
   const names = Object.keys(where)
   const value = where[names[0]]
   if (names.length !== 1 || (typeof value !== 'string' && !Number.isFinite(value))) return undefined
-  const index = from.indexes(place.handle).find(({ unique, fields }) =>
-    unique && fields.length === 1 && fields[0] === names[0])
+  if (names[0].startsWith('$')) return undefined
+  const path = names[0].split('.')
+  const index = from.indexes(place.handle).find(({ unique, paths }) =>
+    unique && paths.length === 1 && paths[0].length === path.length && path.every((name, i) => name === paths[0][i]))
   const key = index === undefined ? undefined : valueKey(value)
   if (key === undefined || (typeof value === 'string' && !value.isWellFormed())) return undefined
   const raw = native.get(place.handle, `${baseOf(index.number)}${key} `, AS_VALUE)
@@ -276,7 +278,7 @@ function explain (place, from, options) {
     native.queryCounted(handle)
     return {
       plan: chosen.kind,
-      index: chosen.index?.fields ?? null,
+      index: chosen.index === undefined ? null : [...chosen.index.fields],
       ranges: chosen.bounds.length / 2,
       sorted: !chosen.sorted,
       entriesRead: doubles[3],
@@ -319,7 +321,7 @@ function invalid (value, name) {
 
 const SUMS = {
   sum: ([, sum]) => sum,
-  avg: ([numbers, sum]) => numbers === 0 ? null : sum / numbers,
+  avg: ([numbers, sum]) => numbers === 0 || sum === null ? null : sum / numbers,
   min: ([,, min]) => min,
   max: ([,,, max]) => max
 }

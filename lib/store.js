@@ -88,6 +88,7 @@ class ToonStore extends EventEmitter {
     super()
     this.#path = path
     this.#writer = new Writer(handle, options.durability)
+    this.#writer.lapsing = options.ttl > 0
     this.#writer.onEvents = emitter(this, options)
     this.#collections = new Collections(this, this.#writer)
     this.rows = new Rows(this, this.#writer)
@@ -130,9 +131,9 @@ class ToonStore extends EventEmitter {
    */
   get (key, options) {
     if (typeof key !== 'string') checkKey(key)
+    const mutable = options !== undefined && mutableOf(options) // may run code of the caller's
     const value = native.get(this.#writer.handle, key, AS_VALUE)
-    if (integers[0] === READY) return value
-    return finish(integers[0], value, options !== undefined && mutableOf(options))
+    return integers[0] === READY ? value : finish(integers[0], value, mutable)
   }
 
   /**
@@ -312,7 +313,8 @@ class ToonStore extends EventEmitter {
   }
 
   /**
-   * Delete all keys, or those of a range. Rows without keys stay.
+   * Delete all keys, or those of a range. Rows without keys stay. The indexes of collections are keys too: those that
+   * db.collection() was given are made again, others have to be.
    *
    * @param {{ gt?, gte?, lt?, lte?, prefix?, reverse?: boolean, limit?: number }} [range]
    * @returns {Promise<number>} how many keys were deleted
@@ -325,7 +327,9 @@ class ToonStore extends EventEmitter {
       native.storeNow(this.#writer.handle) // throws if the store is closed
       return 0
     }
-    return this.#writer.clear(bounds)
+    const deleted = await this.#writer.clear(bounds)
+    if (deleted > 0) await this.#collections.declareAgain()
+    return deleted
   }
 
   /**

@@ -94,6 +94,7 @@ class Transaction {
   #writer
   #handle // of the snapshot
   #writes = new Map() // id -> { id, key, given, form (undefined: deleted), how }
+  #journal = null // [id, write before] of each write inside atomically()
   #fresh = [] // { keys, forms, how } of putFresh()
   #expected = null // keys that must be as they were, for collections: id -> key
   #keys = null // what was read, for 'serializable': id -> key
@@ -270,9 +271,31 @@ class Transaction {
       const form = formOf(value) // a toJSON of the value may have ended the transaction
       const how = options === undefined ? undefined : putOptions(options, ROW_OPTIONS)
       this.#check()
-      this.#writes.set(id, { id, key: copyOf(key), given: givenOf(value), form: copyOf(form), how })
+      this.#set({ id, key: copyOf(key), given: givenOf(value), form: copyOf(form), how })
     } catch (err) {
       throw withKey(err, key)
+    }
+  }
+
+  #set (write) {
+    this.#journal?.push([write.id, this.#writes.get(write.id)])
+    this.#writes.set(write.id, write)
+  }
+
+  /** @private Call fn; if it throws, what it wrote is taken back, and the transaction may go on. */
+  atomically (fn) {
+    if (this.#journal !== null) return fn()
+    const journal = this.#journal = []
+    try {
+      return fn()
+    } catch (err) {
+      for (const [id, before] of journal.reverse()) {
+        if (before === undefined) this.#writes.delete(id)
+        else this.#writes.set(id, before)
+      }
+      throw err
+    } finally {
+      this.#journal = null
     }
   }
 
@@ -313,7 +336,7 @@ class Transaction {
   putJson (key, json, how) {
     if (this.#handle === ENDED) this.#check() // throws
     const id = idOf(key)
-    this.#writes.set(id, { id, key, given: JSON_FORM, form: json, how })
+    this.#set({ id, key, given: JSON_FORM, form: json, how })
   }
 
   /** @private put() of string keys and JSON texts; the transaction neither reads nor writes these keys otherwise. */
@@ -329,7 +352,7 @@ class Transaction {
   delete (key) {
     const existed = this.has(key)
     const id = idOf(key)
-    this.#writes.set(id, { id, key: copyOf(key), given: STRING, form: undefined, how: undefined })
+    this.#set({ id, key: copyOf(key), given: STRING, form: undefined, how: undefined })
     return existed
   }
 

@@ -84,14 +84,15 @@ function finish (kind, value, mutable) {
   }
 }
 
-// Finish the values of a chunk in place. The errors of failed reads stay where they are.
+// Finish the values of a chunk in place; `mutable` for all, or a list. The errors of failed reads stay where they are.
 function finishAll (values, kinds, mutable) {
+  const each = Array.isArray(mutable)
   let cuts = false
   for (let i = 0; i < values.length; i++) {
     switch (kinds[i]) {
       case JSON_TEXT: {
         const out = JSON.parse(values[i])
-        values[i] = mutable ? out : deepFreeze(out)
+        values[i] = (each ? mutable[i] : mutable) ? out : deepFreeze(out)
         break
       }
       case NUMERAL:

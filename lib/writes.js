@@ -130,7 +130,8 @@ function deliver () {
     told += arena.finish(slice - told)
     if (arena.settled < arena.count) break
     arrived.shift()
-    if (events !== 0) arena.writer.onEvents(events, failure)
+    // Later, because a listener may throw, and these are all stores of the thread.
+    if (events !== 0) process.nextTick(arena.writer.onEvents, events, failure)
   }
   if (told < SLICE_MIN) return
   toldAt = performance.now()
@@ -527,9 +528,10 @@ function endReads (job) {
 callbacks.onReads = (job, ...values) => {
   const { keys, resolves, rejects, mutable } = endReads(job)
   const how = kinds.slice(0, values.length)
+  finishAll(values, how, mutable) // before anybody is told: all their bytes lie in one slab
   for (let i = 0; i < values.length; i++) {
     if (how[i] === FAILED) rejects[i](withKey(values[i], keys[i]))
-    else resolves[i](finishAll([values[i]], how.subarray(i), mutable[i])[0])
+    else resolves[i](values[i])
   }
 }
 

@@ -88,7 +88,104 @@ describe('an index of a collection', () => {
     assert.deepEqual(plan({ where: { _id: 'd005', a: 5 } }), [null, false, 1, 1])
   })
 
+  it('keeps its entries when a write inside a transaction is refused and the transaction goes on', async () => {
+    const { db, docs } = await filled([{ _id: 'a', sku: 'a', stock: 1 }, { _id: 'b', sku: 'b', stock: 2 }])
+    await docs.createIndex('stock')
+    await docs.createIndex('sku', { unique: true })
+    const before = entries(db)
+    await db.transaction(tx => {
+      const inside = tx.collection('docs')
+      for (const sku of ['a', ['b']]) assert.throws(() => inside.put('b', { sku, stock: 9 }), { code: /TOON_E(UNIQUE|INVAL)/ })
+      assert.throws(() => inside.update('b', old => ({ ...old, sku: 'a', stock: 9 })), { code: 'TOON_EUNIQUE' })
+      assert.throws(() => inside.insert([{ _id: 'c', sku: 'c' }, { _id: 'd', sku: 'a' }]), { code: 'TOON_EUNIQUE' })
+      tx.put('other', 1)
+    })
+    assert.deepEqual(entries(db), before)
+    assert.deepEqual(ids(docs.find({ where: { stock: 2 } }).toArray()), ['b'])
+    assert.equal(docs.count(), 2)
+    await db.transaction(tx => {
+      const inside = tx.collection('docs')
+      inside.put('b', { sku: 'x', stock: 3 })
+      assert.throws(() => inside.put('b', { sku: 'a', stock: 4 }), { code: 'TOON_EUNIQUE' })
+    })
+    assert.deepEqual([docs.findOne({ where: { sku: 'x' } }), entries(db).length], [{ _id: 'b', sku: 'x', stock: 3 }, 4])
+  })
+
+  it('lasts as long as its documents where the store has a ttl', async () => {
+    const { db, docs } = await filled([{ _id: 'a', n: 1 }])
+    const again = await reopen(db, { durability: 'close', ttl: 50 })
+    const stays = again.collection('docs')
+    await stays.createIndex('n')
+    assert.equal(docs.name, stays.name)
+    await new Promise(resolve => setTimeout(resolve, 100))
+    assert.deepEqual(stays.find({ where: { n: 1 } }).toArray(), [{ _id: 'a', n: 1 }])
+    assert.equal(stays.explain({ where: { n: 1 } }).plan, 'index')
+  })
+
+  it('is made again after a clear() of everything if it was declared', async () => {
+    const { db, docs } = await filled([{ k: 1 }], { indexes: [{ fields: 'k', unique: true }] })
+    await docs.ready()
+    await db.clear()
+    assert.deepEqual(docs.indexes(), [{ fields: ['k'], unique: true, state: 'ready' }])
+    await docs.insert({ k: 1 })
+    await assert.rejects(docs.insert({ k: 1 }), { code: 'TOON_EUNIQUE' })
+  })
+
+  it('is described by lists of your own', async () => {
+    const { docs } = await filled([{ _id: 'a', n: 1 }])
+    await docs.createIndex('n', { unique: true })
+    docs.indexes()[0].fields[0] = 'm'
+    docs.explain({ where: { n: 1 } }).index[0] = 'm'
+    assert.deepEqual(docs.indexes()[0].fields, ['n'])
+    assert.equal(docs.findOne({ where: { m: 1 } }), undefined)
+  })
+
+  it('is built beside somebody who never stops writing one document', async () => {
+    const { db, docs } = await filled(Array.from({ length: 600 }, (_, i) => ({ _id: `d${i}`, n: i })))
+    let over = false
+    const busy = Array.from({ length: 20 }, async (_, i) => { while (!over) await (i % 2 ? docs.put('d5', { n: -1 }) : db.put('docs/d7', { n: -2 })) })
+    await docs.createIndex('n')
+    over = true
+    await Promise.all(busy)
+    await docs.put('d7', { n: -2 })
+    assert.deepEqual([-1, -2, 3].map(n => ids(docs.find({ where: { n } }).toArray())), [['d5'], ['d7'], ['d3']])
+  })
+
   describe('that is unique', () => {
+    it('stays so while it is built again, and stays if it cannot be', async () => {
+      const { db, docs } = await filled([{ _id: 'first', k: 1 }, ...Array.from({ length: 2000 }, (_, i) => ({ k: i + 10 }))])
+      await docs.createIndex('k', { unique: true })
+      let over = false
+      const done = docs.reindex().then(() => { over = true })
+      let tries = 0
+      for (; !over; tries++) {
+        await assert.rejects(docs.insert({ k: 1 }), { code: 'TOON_EUNIQUE' })
+        await new Promise(setImmediate)
+      }
+      await done
+      assert.ok(tries > 0)
+      const described = [{ fields: ['k'], unique: true, state: 'ready' }]
+      assert.deepEqual([docs.indexes(), entries(db).length, docs.count()], [described, 2001, 2001])
+      await db.put('docs/past', { k: 1 })
+      await assert.rejects(docs.reindex(), { code: 'TOON_EUNIQUE' })
+      assert.deepEqual([docs.indexes(), entries(db).length], [described, 2001])
+      await assert.rejects(docs.insert({ k: 1 }), { code: 'TOON_EUNIQUE' })
+      await db.delete('docs/past')
+      await docs.reindex()
+      assert.equal(await docs.dropIndex('k'), true)
+      assert.deepEqual([docs.indexes(), entries(db)], [[], []])
+    })
+
+    it('takes a path for a path and a name with a dot for a name', async () => {
+      const { docs } = await filled([{ _id: 'name', 'a.b': 1 }, { _id: 'path', a: { b: 2 } }])
+      await docs.createIndex([['a.b']], { unique: true })
+      assert.equal(docs.findOne({ where: { 'a.b': 1 } }), undefined)
+      assert.equal(docs.findOne({ where: { 'a.b': 2 } })._id, 'path')
+      await docs.createIndex('a.b', { unique: true })
+      assert.equal(docs.findOne({ where: { 'a.b': 1 } }), undefined)
+      assert.equal(docs.findOne({ where: { 'a.b': 2 } })._id, 'path')
+    })
+
     it('refuses a second document with the value, and all of its write', async () => {
       const { db, docs } = await filled([{ _id: 'a', mail: 'x' }])
       await docs.createIndex('mail', { unique: true })

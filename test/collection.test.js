@@ -93,6 +93,12 @@ describe('a collection', () => {
     assert.deepEqual(db.collection('docs/a/orders').find().toArray(), [{ _id: '1', total: 1 }])
   })
 
+  it('sums up to infinity, and does not call that an average of 0', async () => {
+    const { docs } = await filled([{ x: 1.7e308, y: -1.7e308 }, { x: 1.7e308, y: -1.7e308 }, { x: -1 }])
+    const found = docs.aggregate({ sum: ['x', 'y'], avg: ['x', 'y'], max: 'x' })
+    assert.deepEqual(found, { sum: { x: Infinity, y: -Infinity }, avg: { x: Infinity, y: -Infinity }, max: { x: 1.7e308 } })
+  })
+
   it('inserts, puts, updates and deletes', async () => {
     const { docs } = await filled([])
     assert.equal(await docs.insert({ _id: 'a', n: 1 }), 'a')

@@ -20,6 +20,21 @@ describe('exportToon', () => {
     'rows with objects': i => ({ id: i, at: { x: 1 }, list: [1, { a: 2 }], text: 'one\ntwo' }),
     'empty rows': () => ({})
   }
+  it('keeps line separators, and columns that every object inherits', async () => {
+    const db = await openStore({ durability: 'close' })
+    await db.put('v/1', { t: 'a\u2028b\u2029c\nd', x: { y: 1 } })
+    assert.deepEqual(decode((await all(db.exportToon({ prefix: 'v/', name: 'x' }))).join('')), { x: { 'v/1': db.get('v/1') } })
+    await db.put('w/1', JSON.parse('{"id":1,"constructor":2,"__proto__":3}'))
+    await db.put('w/2', { id: 2 })
+    for (const fields of [['id', 'constructor', 'toString'], ['id', '__proto__']]) {
+      const range = { prefix: 'w/', fields, name: 'x' }
+      assert.equal((await all(db.exportToon(range))).join(''), db.toToon(range))
+    }
+    await db.put('w/3', [{ id: 3 }, [{ id: 4 }], 5])
+    const range = { prefix: 'w/', fields: ['id', 'no'], name: 'x' }
+    assert.deepEqual(decode((await all(db.exportToon(range))).join('')), decode(db.toToon(range)))
+  })
+
   for (const [kind, make] of Object.entries(kinds)) {
     it(`gives ${kind} in chunks that decode to what toToon has`, async () => {
       const db = await openStore({ durability: 'close' })
@@ -110,5 +125,17 @@ describe('context', () => {
       assert.throws(() => db.context(wrong), { code: 'TOON_EINVAL' })
     }
     assert.throws(() => db.context([], { budget: 5 }), { code: 'TOON_EINVAL' })
+  })
+
+  it('ends when nothing is too much for its counter, and with one that counts in parts', async () => {
+    const db = await openStore({ durability: 'close' })
+    await db.collection('docs').insert(Array.from({ length: 50 }, (_, i) => ({ _id: String(i), i })))
+    const parts = ['a', 'b'].map(title => ({ title, query: { collection: 'docs' } }))
+    assert.equal(db.context(parts, { maxTokens: 1, countTokens: text => text.length + 2 }), '')
+    for (const maxTokens of [5, 50, 100, 150, 1000]) {
+      const text = db.context(parts, { maxTokens, countTokens: t => t.length * 0.37 })
+      assert.ok(text.length * 0.37 <= maxTokens)
+      if (maxTokens >= 50) assert.match(text, /^a\[\d+\]/)
+    }
   })
 })

@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { ToonError } = require('..')
-const { setup } = require('./support')
+const { setup, run } = require('./support')
 
 describe('events', () => {
   const { openStore } = setup()
@@ -32,6 +32,23 @@ describe('events', () => {
     assert.equal(warnings.length, 1)
     await fill(db, 300, 400)
     assert.equal(warnings.length, 2)
+  })
+
+  it('hold up nobody when a listener throws', () => {
+    const child = run(`
+      const fs = require('node:fs')
+      const dir = fs.mkdtempSync(require('node:path').join(require('node:os').tmpdir(), 'toonstore-events-'))
+      let thrown = 0
+      process.on('uncaughtException', () => thrown++)
+      toonstore.open(dir, { maxDbSize: 400000, durability: 'close' }).then(async db => {
+        db.on('warning', () => { throw new Error('a listener') })
+        const puts = Array.from({ length: 3200 }, (_, i) => db.put('key ' + i, 'x'.repeat(100)))
+        await Promise.all(puts)
+        await db.close()
+        fs.rmSync(dir, { recursive: true })
+        console.log(thrown)
+      })`)
+    assert.deepEqual(child, { status: 0, signal: null, stdout: '1\n', stderr: '' })
   })
 
   it('do not warn of rows that replace each other', async () => {

@@ -14,6 +14,27 @@ const bytes = [
   [0], [0x80], [0xff], [0xc3], [0xc3, 0x28], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xc0, 0xaf], [0xff, 0x00, 0x0a]
 ].map(list => Buffer.from(list))
 
+describe('many reads of bytes on another thread', () => {
+  const { openStore } = setup()
+
+  it('get their own found each, behind a slab that is full too', async () => {
+    const db = await openStore({ durability: 'close' })
+    const value = i => Buffer.alloc(1000, i)
+    await db.batch(Array.from({ length: 100 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i % 9 === 8 ? { i } : value(i) })))
+    const read = await Promise.all(Array.from({ length: 100 }, (_, i) => db.getAsync(`k${i}`, { mutable: i % 2 === 0 })))
+    read.forEach((found, i) => assert.deepEqual(found, i % 9 === 8 ? { i } : value(i)))
+    assert.deepEqual([Object.isFrozen(read[8]), Object.isFrozen(read[17])], [false, true])
+  })
+
+  it('are not disturbed by an option that reads on its own', async () => {
+    const db = await openStore({ durability: 'close' })
+    await db.batch(Array.from({ length: 40 }, (_, i) => ({ type: 'put', key: `k${i}`, value: Buffer.alloc(1000, i) })))
+    const options = { get mutable () { for (let i = 0; i < 40; i++) db.get(`k${i}`); return false } }
+    for (let i = 0; i < 40; i++) assert.deepEqual(db.get(`k${i}`, options), Buffer.alloc(1000, i))
+    assert.throws(() => db.get('k1', { mutable: 1 }), { code: 'TOON_EINVAL' })
+  })
+})
+
 describe('keys', () => {
   const { openStore, reopen } = setup()
 

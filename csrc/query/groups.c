@@ -150,7 +150,10 @@ static toon_status add_document(table *t, toon_slice id, toon_slice field) {
 
 static toon_status put_number(toon_buf *out, double x) {
   uint8_t text[TOON_NUMBER_TEXT_MAX];
-  if (x - x != 0) return toon_buf_lit(out, "null"); /* an infinity */
+  if (x - x != 0) { /* JSON.parse makes an infinity of it */
+    if (x > 0) return toon_buf_lit(out, "1e999");
+    return x < 0 ? toon_buf_lit(out, "-1e999") : toon_buf_lit(out, "null");
+  }
   return toon_buf_append(out, text, toon_number_print(x, text));
 }
 
