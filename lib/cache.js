@@ -16,8 +16,9 @@ class ToonCache extends ToonStore {
   #hot // an L1; undefined without capacity
 
   /** @private Use ToonCache.open(). */
-  constructor (token, handle, path, options) {
-    super(token, handle, path, options)
+  constructor (token, writer, path, options) {
+    super(token, writer, path, options)
+    const { handle } = writer
     this.#capacity = options.capacity
     this.#handle = handle
     if (options.capacity > 0) {

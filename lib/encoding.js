@@ -3,7 +3,7 @@
 
 const { native } = require('./binding')
 const { invalidType, show } = require('./errors')
-const { isBytes } = require('./values')
+const { isBytes, checkBytes } = require('./values')
 const { hasLongStrings, stringifyAround, hasLongLines, cutLongStrings, putBack } = require('./longstrings')
 const { assemble, canGenerate } = require('./tables')
 const { checkInteger, checkObject, checkNames, checkDelimiter } = require('./options')
@@ -60,6 +60,7 @@ function encodeOptions (options, what) {
 function encode (value, options) {
   const { delimiter, indentSize, replacer } = encodeOptions(options, 'encode')
   if (isBytes(value)) {
+    checkBytes(value)
     return 'base64:' + Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
   }
   if (replacer) value = applyReplacer(value, replacer)

@@ -55,6 +55,9 @@ function openHandle (path, options) {
 
 // Open a store of the class given.
 async function openStore (Class, location, options, cache, capacity) {
+  if (Class !== ToonStore && !(Class?.prototype instanceof ToonStore)) {
+    throw invalidType('open() belongs to its class: call it as ToonStore.open() or ToonCache.open()')
+  }
   const place = parseLocation(location)
   const given = checkObject(options)
   if (place.capacity !== undefined && given.capacity !== undefined) {
@@ -62,7 +65,13 @@ async function openStore (Class, location, options, cache, capacity) {
   }
   const wanted = capacity ?? place.capacity
   const parsed = parseOptions(wanted === undefined ? given : { ...given, capacity: wanted }, cache)
-  return new Class(OPENING, await openHandle(place.path, parsed), place.path, parsed)
+  const writer = new Writer(await openHandle(place.path, parsed), parsed.durability)
+  try {
+    return new Class(OPENING, writer, place.path, parsed)
+  } catch (err) {
+    await writer.close()
+    throw err
+  }
 }
 
 /**
@@ -83,11 +92,11 @@ class ToonStore extends EventEmitter {
   #collections
 
   /** @private Use ToonStore.open(). */
-  constructor (token, handle, path, options) {
+  constructor (token, writer, path, options) {
     if (token !== OPENING) throw invalidType(`use ${new.target.name}.open()`)
     super()
     this.#path = path
-    this.#writer = new Writer(handle, options.durability)
+    this.#writer = writer
     this.#writer.lapsing = options.ttl > 0
     this.#writer.onEvents = emitter(this, options)
     this.#collections = new Collections(this, this.#writer)

@@ -4,6 +4,7 @@
 const { ToonError, invalidType, show } = require('./errors')
 const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
 const { Transaction, checkIsolation } = require('./transaction')
+const { checkKey, isBytes } = require('./values')
 
 const OPTIONS = new Set(['isolation', 'retries', 'timeout', 'signal'])
 const SYNC_OPTIONS = new Set(['isolation', 'retries'])
@@ -109,9 +110,10 @@ async function attempt (run, number) {
 // Sync functions are tried again one at a time, so that many that want one key do not fail each other over and over.
 function inTurn (run, number) {
   const { writer } = run
-  const turn = writer.turn.then(() => attempt(run, number))
-  writer.turn = turn.catch(() => {})
-  return turn
+  const begun = writer.turn.then(() => ({ done: attempt(run, number) }))
+  // One that turns out to be async may wait for another's turn.
+  writer.turn = begun.then(({ done }) => run.sync ? done : undefined).catch(() => {})
+  return begun.then(({ done }) => done)
 }
 
 async function runAll (store, writer, fn, how) {
@@ -162,13 +164,15 @@ function transactionSync (store, writer, fn, options) {
 
 async function update (store, writer, key, fn, options) {
   const how = parse(fn, options, UPDATE_OPTIONS)
+  checkKey(key)
+  const own = isBytes(key) ? Buffer.from(key) : key
   return runAll(store, writer, tx => {
     const write = value => {
-      if (value === undefined) tx.delete(key)
-      else tx.put(key, value)
-      return tx.get(key)
+      if (value === undefined) tx.delete(own)
+      else tx.put(own, value)
+      return tx.get(own)
     }
-    const value = fn(tx.get(key))
+    const value = fn(tx.get(own))
     return isThenable(value) ? Promise.resolve(value).then(write) : write(value)
   }, how)
 }

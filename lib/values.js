@@ -113,9 +113,27 @@ function isBytes (value) {
   return value instanceof Uint8Array || types.isUint8Array(value)
 }
 
+const { at } = Uint8Array.prototype // throws if the memory is gone
+
+// Throws for bytes that are not there any more: detached, or behind the end of a buffer that was made smaller. Both look
+// empty.
+function checkBytes (bytes) {
+  if (bytes.length > 0) return bytes
+  try {
+    at.call(bytes, 0)
+  } catch (cause) {
+    throw invalidType('the bytes are gone: their ArrayBuffer was detached, or made smaller', cause)
+  }
+  return bytes
+}
+
 // Throws for a key that is neither a string nor a Uint8Array. Length and Unicode are checked by the addon.
 function checkKey (key) {
-  if (typeof key === 'string' || isBytes(key)) return
+  if (typeof key === 'string') return
+  if (isBytes(key)) {
+    checkBytes(key)
+    return
+  }
   if (typeof key === 'number') {
     throw invalidType(`a number is not a key: use db.rows for rows by number, or String(id) (got ${key})`)
   }
@@ -144,7 +162,7 @@ function formOf (value) {
     case 'boolean':
       return value ? 'true' : 'false'
     case 'object':
-      return isBytes(value) ? value : jsonOf(value)
+      return isBytes(value) ? checkBytes(value) : jsonOf(value)
     default:
       throw invalidType(`${show(value)} is not a value that can be stored`)
   }
@@ -199,6 +217,7 @@ module.exports = {
   checkKey,
   checkId,
   isBytes,
+  checkBytes,
   givenOf,
   formOf,
   jsonOf,

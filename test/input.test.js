@@ -47,6 +47,29 @@ describe('wrong arguments', () => {
     }
   })
 
+  it('bytes that are gone', async () => {
+    const detached = new Uint8Array([1, 2, 3])
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    const shrunk = new ArrayBuffer(8, { maxByteLength: 16 })
+    const outside = new Uint8Array(shrunk, 4, 4)
+    shrunk.resize(4)
+    for (const bytes of [detached, outside]) {
+      for (const method of ['get', 'has', 'getEntry', 'getText', 'getBuffer', 'deleteSync']) assert.throws(() => db[method](bytes), TYPE)
+      for (const method of ['delete', 'getAsync']) await assert.rejects(db[method](bytes), TYPE)
+      await assert.rejects(db.put(bytes, 5), TYPE)
+      await assert.rejects(db.put('a', bytes), TYPE)
+      await assert.rejects(db.rows.put(bytes), TYPE)
+      await assert.rejects(db.batch([{ type: 'put', key: 'a', value: bytes }]), TYPE)
+      await assert.rejects(db.transaction(tx => tx.put('a', bytes)), TYPE)
+      await assert.rejects(db.update(bytes, () => 1), TYPE)
+      assert.throws(() => db.putSync('a', bytes), TYPE)
+      assert.throws(() => db.getMany([bytes]), TYPE)
+      assert.throws(() => db.range({ gte: bytes }), TYPE)
+      assert.throws(() => encode(bytes), TYPE)
+    }
+    assert.equal(encode(new Uint8Array(new ArrayBuffer(0, { maxByteLength: 1 }))), 'base64:')
+  })
+
   it('lone surrogates in keys and values', async () => {
     for (const text of ['\ud800', 'a\udfffb', '\udc00\ud800', 'x'.repeat(5000) + '\ud83d']) {
       if (text.length < 4097) {
@@ -182,6 +205,22 @@ describe('wrong options and locations of open', () => {
     await assert.rejects(ToonStore.open(dir, { capacity: 5 }), TYPE)
     await assert.rejects(open(`file://${dir}?capacity=5`, { capacity: 5 }), TYPE)
     assert.equal(fs.existsSync(dir), false)
+  })
+
+  it('leave nothing open when the object cannot be made', async () => {
+    const dir = path.join(folder(), 'data')
+    const mine = new Error('mine')
+    class Early extends ToonStore { constructor (...args) { throw mine; super(...args) } } // eslint-disable-line no-unreachable
+    class Late extends ToonCache { constructor (...args) { super(...args); throw mine } }
+    await assert.rejects(Early.open(dir), mine)
+    await assert.rejects(Late.open(dir), mine)
+    const { open: bare } = ToonStore
+    const { open: cached } = ToonCache
+    for (const call of [bare, cached, location => bare.call(class {}, location)]) {
+      await assert.rejects(async () => call(dir), { ...TYPE, message: /ToonStore\.open\(\)/ })
+    }
+    const ran = run(`toonstore.open(process.argv[1]).then(db => db.close()).then(() => console.log('free'), err => console.log(err.code))`, { args: [dir] })
+    assert.equal(ran.stdout, 'free\n')
   })
 
   it('are refused for every location that is none', async () => {

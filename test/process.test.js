@@ -168,7 +168,7 @@ describe('the end of a process', () => {
 })
 
 describe('worker threads', () => {
-  const { openStore } = setup()
+  const { folder, openStore } = setup()
 
   function worker (dir, body, workerData) {
     return new Worker(`
@@ -231,6 +231,29 @@ describe('worker threads', () => {
     await db.close()
     const again = await openStore({}, db.path)
     assert.equal(again.count({ prefix: 'round' }), 12)
+  })
+
+  it('may be terminated while the addon is loaded, and while a store or a server is opened', async function () {
+    this.timeout(60000)
+    const ran = run(`
+      const { Worker } = require('node:worker_threads')
+      const root = ${JSON.stringify(JSON.stringify(root))}
+      const load = 'require("node:worker_threads").parentPort.postMessage(1); require(' + root + ')'
+      const loop = 'const { open } = require(' + root + '); require("node:worker_threads").parentPort.postMessage(1); ' +
+        '(async () => { for (;;) { const db = await open(process.argv[2]); await db.listen({ port: 0 }); await db.close() } })()'
+      ;(async () => {
+        for (let round = 0; round < 50; round++) {
+          const thread = new Worker(round % 2 ? load : loop, { eval: true, argv: [process.argv[1]] })
+          await new Promise(resolve => thread.once('message', resolve))
+          const until = performance.now() + round % 10
+          while (performance.now() < until);
+          await thread.terminate()
+        }
+        console.log('alive')
+      })()`, { args: [path.join(folder(), 'data')] })
+    assert.equal(ran.stderr, '')
+    assert.equal(ran.stdout, 'alive\n')
+    assert.equal(ran.status, 0)
   })
 
   it('may be the last to leave: an open store is closed with its thread', async () => {

@@ -107,6 +107,20 @@ describe('snapshot', () => {
     assert.throws(() => db.snapshot(), { code: 'TOON_ECLOSED' })
   })
 
+  it('stays closed, however many come after it', async () => {
+    const gone = await openStore({ durability: 'close' })
+    const other = await openStore({ durability: 'close' })
+    await gone.put('a', 'gone')
+    await other.put('a', 'other')
+    const then = gone.snapshot()
+    await gone.close()
+    for (let i = 0; i < 33000; i++) {
+      const now = other.snapshot()
+      assert.throws(() => then.get('a'), { code: 'TOON_ECLOSED' })
+      now.close()
+    }
+  })
+
   it('lets a range go on that was made before its close', async () => {
     const db = await filled()
     const then = db.snapshot()

@@ -351,6 +351,22 @@ describe('transactions', () => {
       assert.equal(db.size, 0)
     })
 
+    it('lets go of its snapshot when its commit fails', async () => {
+      const db = await openStore({ maxValueSize: 100 })
+      const { open } = db.stats().snapshots
+      for (let i = 0; i < 5; i++) {
+        await assert.rejects(db.transaction(tx => { tx.put('a', 1); tx.put('z', 'x'.repeat(101)) }), { code: 'TOON_EVALUETOOBIG' })
+        assert.throws(() => db.transactionSync(tx => tx.put('z', 'x'.repeat(101))), { code: 'TOON_EVALUETOOBIG' })
+        assert.equal(db.stats().snapshots.open, open)
+      }
+      // One that fails behind others of its tick takes nothing of theirs with it.
+      const fine = db.transaction(tx => tx.put('a', 1))
+      await assert.rejects(db.transaction(tx => tx.put('z', 'x'.repeat(101))), { code: 'TOON_EVALUETOOBIG' })
+      await fine
+      assert.equal(db.get('a'), 1)
+      assert.equal(db.stats().snapshots.open, open)
+    })
+
     it('can be ended by its function', async () => {
       const db = await openStore()
       assert.equal(await db.transaction(tx => { tx.put('a', 1); tx.rollback(); return 5 }), 5)
@@ -502,6 +518,30 @@ describe('transactions', () => {
       assert.ok(Object.isFrozen(await db.update('o', () => ({ x: 1 }))))
       assert.equal(await db.update('n', () => undefined), undefined)
       assert.equal(db.has('n'), false)
+    })
+
+    it('writes the key that it was given, whatever becomes of its bytes', async () => {
+      const db = await openStore()
+      const key = Buffer.from('k1')
+      const update = db.update(key, async n => { await null; return (n ?? 0) + 1 })
+      key[1] = 0x32
+      await update
+      assert.deepEqual(db.range().toArray(), [['k1', 1]])
+    })
+
+    it('is tried again with a function that has become async, and waits for others', async () => {
+      const db = await openStore({ durability: 'close' })
+      const inc = n => (n ?? 0) + 1
+      let calls = 0
+      const both = Promise.all([db.update('a', inc), db.update('a', n => {
+        if (calls++ === 0) return inc(n)
+        return (async () => {
+          await Promise.all([db.update('b', inc), db.update('b', inc)])
+          return inc(n)
+        })()
+      })])
+      await both
+      assert.deepEqual(db.range().toArray(), [['a', 2], ['b', 2]])
     })
 
     it('loses nothing, however many come at once', async () => {

@@ -1,4 +1,7 @@
-/* The addon's entry: an Env per environment, and the table of functions on the exports. */
+/* The addon's entry: an Env per environment, and the table of functions on the exports.
+ *
+ * Only the registration is node-addon-api's. Its wrappers throw when a call fails, and where JavaScript cannot run any
+ * more because a worker is being terminated, that throw fails too and ends the process. */
 #include "env.h"
 #include "functions.h"
 
@@ -9,10 +12,10 @@ namespace toonstore {
 /* setup({ makeError, collect, onArena, onReads, onChunk, onServer }) -> the memory of `Shared` as an ArrayBuffer */
 napi_value js_setup(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Napi::Object given(env, c[0]);
   auto keep = [&](const char *name) {
     napi_ref ref = nullptr;
-    napi_create_reference(env, given.Get(name), 1, &ref);
+    napi_value function;
+    if (napi_get_named_property(env, c[0], name, &function) == napi_ok) napi_create_reference(env, function, 1, &ref);
     return ref;
   };
   c.e->make_error = keep("makeError");
@@ -49,12 +52,14 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto add = [&](const char *name, napi_callback callback) {
     napi_value function;
     if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, e, &function) == napi_ok)
-      exports.Set(name, Napi::Value(env, function));
+      napi_set_named_property(env, exports, name, function);
   };
 #define X(name) add(#name, js_##name);
   TOON_NAPI_FUNCTIONS(X)
 #undef X
-  exports.Set("version", Napi::String::New(env, TOON_VERSION));
+  napi_value version;
+  if (napi_create_string_utf8(env, TOON_VERSION, NAPI_AUTO_LENGTH, &version) == napi_ok)
+    napi_set_named_property(env, exports, "version", version);
   return exports;
 }
 

@@ -159,6 +159,30 @@ bool read_text(Env *e, napi_value value, toon_slice *out) {
   return true;
 }
 
+bool read_property(Env *e, napi_value object, const char *name, double *out) {
+  napi_value value;
+  return napi_get_named_property(e->env, object, name, &value) == napi_ok &&
+         napi_get_value_double(e->env, value, out) == napi_ok;
+}
+
+bool read_property(Env *e, napi_value object, const char *name, bool *out) {
+  napi_value value;
+  return napi_get_named_property(e->env, object, name, &value) == napi_ok &&
+         napi_get_value_bool(e->env, value, out) == napi_ok;
+}
+
+bool read_property(Env *e, napi_value object, const char *name, std::string *out) {
+  napi_value value;
+  size_t n;
+  if (napi_get_named_property(e->env, object, name, &value) != napi_ok ||
+      napi_get_value_string_utf8(e->env, value, nullptr, 0, &n) != napi_ok)
+    return false;
+  out->resize(n + 1);
+  bool read = napi_get_value_string_utf8(e->env, value, &(*out)[0], n + 1, &n) == napi_ok;
+  out->resize(n);
+  return read;
+}
+
 bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out) {
   size_t n;
   switch (given) {

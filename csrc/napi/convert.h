@@ -4,6 +4,8 @@
 
 #include "env.h"
 
+#include <string>
+
 namespace toonstore {
 
 /* Read a key: a string or a Uint8Array (the user space), or a number (a row id). It lives in the Env's
@@ -18,6 +20,12 @@ bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_sli
 
 /* A JavaScript string as UTF-8, into e->text. False with an exception pending. */
 bool read_text(Env *e, napi_value value, toon_slice *out);
+
+/* A property of an object that our JavaScript has made. False if it is of another type, or if JavaScript cannot run any
+ * more because its thread is being ended: then there is nothing to throw, and nobody to catch it. */
+bool read_property(Env *e, napi_value object, const char *name, double *out);
+bool read_property(Env *e, napi_value object, const char *name, bool *out);
+bool read_property(Env *e, napi_value object, const char *name, std::string *out);
 
 /* The UTF-8 text as a string; `ascii` may be false for ASCII text, never true for other. */
 toon_status make_string(Env *e, toon_slice text, bool ascii, napi_value *out, toon_error *err);

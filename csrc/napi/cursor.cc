@@ -57,7 +57,7 @@ bool Range::read(Env *e, const napi_value *argv) {
 
 struct Cursor {
   Store *store;
-  int32_t handle = 0;
+  Handle handle = 0;
   Range range;
   Projection projection;
   int mode = MODE_VALUE, want = WANT_KEY | WANT_VALUE;
@@ -123,7 +123,7 @@ napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
 /* cursorClose(cursor). Does nothing for one that is closed */
 napi_value js_cursorClose(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Cursor *cursor = c.e->cursors.get(c.integer(0));
+  Cursor *cursor = c.e->cursors.get(c.handle(0));
   if (cursor && !env_forked(c.e)) cursor_close(c.e, cursor);
   return nullptr;
 }

@@ -180,8 +180,8 @@ void fail_gone(Env *e) {
 }
 
 template <class T> T *look_up(Env *e, const Table<T> &table, napi_value handle) {
-  int32_t number = 0;
-  napi_get_value_int32(e->env, handle, &number);
+  Handle number = 0;
+  napi_get_value_int64(e->env, handle, &number);
   T *item = table.get(number);
   if (item && !env_forked(e)) return item;
   fail_gone(e);
@@ -196,8 +196,8 @@ Cursor *cursor_of(Env *e, napi_value handle) { return look_up(e, e->cursors, han
 Query *query_of(Env *e, napi_value handle) { return look_up(e, e->queries, handle); }
 
 Snapshot *snapshot_of(Env *e, napi_value handle) {
-  int32_t number = 0;
-  napi_get_value_int32(e->env, handle, &number);
+  Handle number = 0;
+  napi_get_value_int64(e->env, handle, &number);
   Snapshot *snapshot = number < 0 ? e->snapshots.get(-number) : nullptr;
   if (snapshot && !env_forked(e)) return snapshot;
   if (env_forked(e))
@@ -208,8 +208,8 @@ Snapshot *snapshot_of(Env *e, napi_value handle) {
 }
 
 Source::Source(Env *e, napi_value handle) {
-  int32_t number = 0;
-  napi_get_value_int32(e->env, handle, &number);
+  Handle number = 0;
+  napi_get_value_int64(e->env, handle, &number);
   if (number >= 0) {
     store = store_of(e, handle);
     return;

@@ -1,7 +1,7 @@
 /* What the files of the addon share: the state of one JavaScript environment (the main thread's or a
  * worker's), its tables of handles, and the way results of commits come back from other threads.
  *
- * JavaScript holds small integers, never pointers: a store, an arena (writes being collected) and a cursor
+ * JavaScript holds integers, never pointers: a store, an arena (writes being collected) and a cursor
  * are entries of a table, and a number that is no longer valid is TOON_ECLOSED. Hot functions are plain N-API
  * functions whose data pointer is the Env. Facts beside the value returned (its kind, a version) go through
  * memory that JavaScript sees as typed arrays, so that no object is made for them.
@@ -72,37 +72,40 @@ struct Shared {
   int32_t lengths[ROWS_PER_CALL];   /* of their texts */
 };
 
-/* Small integers for pointers. A handle is generation << 16 | index, so that one that was removed stays
- * invalid. */
+/* Integers for pointers. A handle is generation << 16 | index: no handle comes twice, so one that was removed
+ * stays invalid. */
+typedef int64_t Handle;
+
 template <class T> class Table {
 public:
   /* 0 if there are too many or memory is short. */
-  int32_t add(T *item) {
-    uint32_t index;
+  Handle add(T *item) {
     if (free_.empty()) {
-      if (slots_.size() > 0xFFFF) return 0;
-      index = (uint32_t)slots_.size();
-      slots_.push_back({nullptr, 0});
-    } else {
-      index = free_.back();
-      free_.pop_back();
+      if (slots_.size() <= 0xFFFF) {
+        free_.push_back((uint32_t)slots_.size());
+        slots_.push_back({nullptr, 0});
+      } else {
+        free_.swap(spent_);
+      }
+      if (free_.empty()) return 0;
     }
+    uint32_t index = free_.back();
+    free_.pop_back();
     Slot &slot = slots_[index];
-    slot.generation = slot.generation % 0x7FFF + 1;
     slot.item = item;
-    return (int32_t)(slot.generation << 16 | index);
+    return ++slot.generation << 16 | index;
   }
-  T *get(int32_t handle) const {
+  T *get(Handle handle) const {
     uint32_t index = (uint32_t)handle & 0xFFFF;
     if (index >= slots_.size()) return nullptr;
     const Slot &slot = slots_[index];
-    return slot.generation == (uint32_t)handle >> 16 ? slot.item : nullptr;
+    return slot.generation == handle >> 16 ? slot.item : nullptr;
   }
-  void remove(int32_t handle) {
+  void remove(Handle handle) {
     if (!get(handle)) return;
     uint32_t index = (uint32_t)handle & 0xFFFF;
     slots_[index].item = nullptr;
-    free_.push_back(index);
+    (slots_[index].generation & 0x7FFF ? free_ : spent_).push_back(index);
   }
   /* fn may remove the item it is given. */
   template <class F> void each(F fn) {
@@ -113,10 +116,12 @@ public:
 private:
   struct Slot {
     T *item;
-    uint32_t generation;
+    int64_t generation;
   };
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
+  std::vector<uint32_t>
+      spent_; /* their next handles are larger than the integers that V8 keeps without a heap number */
 };
 
 /* Where finished arenas wait for their JavaScript thread. Shared with the threads that lead commits, so it
@@ -135,7 +140,7 @@ struct Mailbox {
 struct Store {
   Env *env;
   toon_db *db;
-  int32_t handle;
+  Handle handle;
   uint32_t busy = 0;
   bool closing = false;
   std::atomic<bool> stop_compaction{false};
@@ -148,7 +153,7 @@ struct Store {
 struct Snapshot {
   Store *store;
   toon_snapshot *snapshot;
-  int32_t handle;
+  Handle handle;
   uint32_t uses = 1; /* its handle, cursors and arenas */
 };
 
@@ -156,7 +161,7 @@ struct Snapshot {
 struct Server {
   Store *store;
   resp_server *server;
-  int32_t handle;
+  Handle handle;
   std::shared_ptr<Mailbox> mailbox;
 };
 
@@ -164,10 +169,11 @@ struct Server {
 struct Arena {
   Store *store;
   toon_batch *batch;
-  int32_t handle;
+  Handle handle;
   bool submitted = false;
   std::shared_ptr<Mailbox> mailbox;
   std::vector<Snapshot *> snapshots; /* of the transactions in it, a use of each */
+  size_t begun = 0;                  /* snapshots when its last member began */
   Arena *next = nullptr;
 };
 
@@ -196,7 +202,7 @@ struct Env {
   toon_buf units = {}; /* UTF-16 */
   toon_buf text = {};
   toon_buf keys = {}; /* of one call */
-  toon_buf out = {}; /* of the codec */
+  toon_buf out = {};  /* of the codec */
 };
 
 /* Set up the Env of `env`, with its mailbox and hooks. nullptr with an exception pending. */
@@ -292,6 +298,11 @@ template <size_t N> struct Call {
   int32_t integer(size_t i) const {
     int32_t v = 0;
     napi_get_value_int32(e->env, argv[i], &v);
+    return v;
+  }
+  Handle handle(size_t i) const {
+    int64_t v = 0;
+    napi_get_value_int64(e->env, argv[i], &v);
     return v;
   }
   double number(size_t i) const {

@@ -41,7 +41,7 @@ struct Ask {
 
 struct Query {
   Store *store;
-  int32_t handle = 0;
+  Handle handle = 0;
   toon_query *query = nullptr;
   toon_snapshot *own = nullptr;
   Snapshot *held = nullptr;
@@ -324,7 +324,7 @@ napi_value js_queryCounted(napi_env env, napi_callback_info info) {
 /* queryClose(query). Does nothing for one that is closed */
 napi_value js_queryClose(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Query *query = c.e->queries.get(c.integer(0));
+  Query *query = c.e->queries.get(c.handle(0));
   if (query && !env_forked(c.e)) query_close(c.e, query);
   return nullptr;
 }

@@ -4,8 +4,6 @@
 
 #include "convert.h"
 
-#include <string>
-
 namespace toonstore {
 
 struct Range {

@@ -4,7 +4,6 @@
 #include "functions.h"
 
 #include <fcntl.h>
-#include <napi.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,7 +12,7 @@ namespace toonstore {
 
 /* Something a server has told, on its way to JavaScript. */
 struct ServerEvent {
-  int32_t handle;
+  Handle handle;
   resp_event_kind kind;
   resp_level level;
   uint64_t conn;
@@ -67,9 +66,13 @@ void on_event(void *ctx, const resp_event *event) {
   napi_call_threadsafe_function(mailbox.notify, nullptr, napi_tsfn_nonblocking);
 }
 
+bool make_buffer(Env *e, const std::string &bytes, napi_value *out) {
+  return napi_create_buffer_copy(e->env, bytes.size(), bytes.data(), nullptr, out) == napi_ok;
+}
+
 Server *server_of(Env *e, napi_value handle) {
-  int32_t number = 0;
-  napi_get_value_int32(e->env, handle, &number);
+  Handle number = 0;
+  napi_get_value_int64(e->env, handle, &number);
   Server *server = e->servers.get(number);
   if (!server || env_forked(e)) {
     fail(e, TOON_ECLOSED, "the server is closed");
@@ -99,16 +102,19 @@ void server_events_deliver(Env *e, ServerEvent *list) {
   while (ordered) {
     std::unique_ptr<ServerEvent> event(ordered);
     ordered = event->next;
-    napi_env env = e->env;
-    Napi::HandleScope scope(env);
+    napi_handle_scope scope;
+    if (napi_open_handle_scope(e->env, &scope) != napi_ok) continue;
     bool notice = event->kind == RESP_EVENT_NOTICE;
-    napi_value first = notice ? Napi::Value(Napi::String::New(env, event->first))
-                              : Napi::Value(Napi::Buffer<char>::Copy(env, event->first.data(), event->first.size()));
-    napi_value args[] = {make_number(e, event->handle), make_number(e, event->kind),
-                         make_number(e, static_cast<double>(event->conn)), first,
-                         notice ? make_number(e, event->level)
-                                : Napi::Buffer<char>::Copy(env, event->second.data(), event->second.size())};
-    env_call(e, e->on_server, 5, args);
+    napi_value args[] = {make_number(e, (double)event->handle), make_number(e, event->kind),
+                         make_number(e, (double)event->conn), nullptr, nullptr};
+    bool made = notice ? napi_create_string_utf8(e->env, event->first.data(), event->first.size(), &args[3]) == napi_ok
+                       : make_buffer(e, event->first, &args[3]);
+    if (notice)
+      args[4] = make_number(e, event->level);
+    else
+      made = made && make_buffer(e, event->second, &args[4]);
+    if (made) env_call(e, e->on_server, 5, args);
+    napi_close_handle_scope(e->env, scope);
   }
 }
 
@@ -126,13 +132,15 @@ napi_value js_serverStart(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
   Store *store = store_of(c.e, c[0]);
   if (!store) return nullptr;
-  Napi::Object given(env, c[1]);
-  auto number = [&](const char *name) { return given.Get(name).As<Napi::Number>().DoubleValue(); };
-  auto text = [&](const char *name) {
-    Napi::Value value = given.Get(name);
-    return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+  bool read = true;
+  auto number = [&](const char *name) {
+    double value = 0;
+    read = read && read_property(c.e, c[1], name, &value);
+    return value;
   };
-  std::string host = text("host"), path = text("path");
+  std::string host, path;
+  read_property(c.e, c[1], "host", &host); /* undefined: none */
+  read_property(c.e, c[1], "path", &path);
   resp_options options = {};
   options.host = host.empty() ? nullptr : host.c_str();
   options.port = static_cast<uint16_t>(number("port"));
@@ -143,7 +151,8 @@ napi_value js_serverStart(napi_env env, napi_callback_info info) {
   options.output_max = static_cast<uint64_t>(number("outputMax"));
   options.push_max = static_cast<uint64_t>(number("pushMax"));
   options.level = static_cast<resp_level>(static_cast<int>(number("level")));
-  options.auth = given.Get("auth").ToBoolean();
+  read = read && read_property(c.e, c[1], "auth", &options.auth);
+  if (!read) return nullptr;
   std::unique_ptr<Server> server(new (std::nothrow) Server());
   toon_error err;
   if (!server || !(server->handle = c.e->servers.add(server.get()))) return fail(c.e, TOON_ENOMEM, nullptr);
@@ -169,7 +178,7 @@ napi_value js_serverPort(napi_env env, napi_callback_info info) {
 /* serverAnswer(server, connection, role): what was asked by an event; 0 refuses */
 napi_value js_serverAnswer(napi_env env, napi_callback_info info) {
   Call<3> c(env, info);
-  Server *server = c.e->servers.get(c.integer(0)); /* one that is closed needs no answer */
+  Server *server = c.e->servers.get(c.handle(0)); /* one that is closed needs no answer */
   if (server)
     resp_server_answer(server->server, static_cast<uint64_t>(c.number(1)), static_cast<resp_role>(c.integer(2)));
   return nullptr;
@@ -180,7 +189,9 @@ napi_value js_serverAdopt(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
   Server *server = server_of(c.e, c[0]);
   if (!server) return nullptr;
-  std::string address = Napi::Value(env, c[1]).As<Napi::String>().Utf8Value();
+  toon_slice text;
+  if (!read_text(c.e, c[1], &text)) return nullptr;
+  std::string address = string_of(text);
   int ends[2];
   toon_error err;
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) {

@@ -43,7 +43,7 @@ napi_value js_snapshotOpen(napi_env env, napi_callback_info info) {
 /* snapshotClose(snapshot). Does nothing for one that is closed */
 napi_value js_snapshotClose(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Snapshot *snapshot = c.e->snapshots.get(-c.integer(0));
+  Snapshot *snapshot = c.e->snapshots.get(-c.handle(0));
   if (snapshot && !env_forked(c.e)) snapshot_close(c.e, snapshot);
   return nullptr;
 }

@@ -2,7 +2,6 @@
 #include "range.h"
 #include "functions.h"
 
-#include <napi.h>
 #include <algorithm>
 #include <string>
 
@@ -179,16 +178,24 @@ void store_release(Store *store) {
 /* storeOpen({ path, durability, … }) -> promise of a store. lib/options.js gives every field */
 napi_value js_storeOpen(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Napi::Object given(env, c[0]);
-  auto number = [&](const char *name) { return given.Get(name).As<Napi::Number>().Int64Value(); };
-  auto flag = [&](const char *name) { return given.Get(name).As<Napi::Boolean>().Value(); };
-  if (env_forked(c.e)) return fail(c.e, TOON_ECLOSED, "this process was forked from the one that loaded toonstore");
-  Open *task = new (std::nothrow) Open(c.e);
-  if (!task) return fail(c.e, TOON_ENOMEM, nullptr);
-  task->path = given.Get("path").As<Napi::String>().Utf8Value();
+  Env *e = c.e;
+  if (env_forked(e)) return fail(e, TOON_ECLOSED, "this process was forked from the one that loaded toonstore");
+  std::unique_ptr<Open> task(new (std::nothrow) Open(e));
+  if (!task) return fail(e, TOON_ENOMEM, nullptr);
+  bool read = read_property(e, c[0], "path", &task->path);
+  auto number = [&](const char *name) {
+    double value = 0;
+    read = read && read_property(e, c[0], name, &value);
+    return value;
+  };
+  auto flag = [&](const char *name) {
+    bool value = false;
+    read = read && read_property(e, c[0], name, &value);
+    return value;
+  };
   toon_options &o = task->options;
   o = toon_options_default();
-  o.durability = (toon_durability)number("durability");
+  o.durability = (toon_durability)(int)number("durability");
   o.sync_interval_ms = (uint32_t)number("syncInterval");
   o.max_value_size = (uint64_t)number("maxValueSize");
   o.max_db_size = (uint64_t)number("maxDbSize");
@@ -200,7 +207,7 @@ napi_value js_storeOpen(napi_env env, napi_callback_info info) {
   o.repair = flag("repair");
   o.create_if_missing = flag("createIfMissing");
   o.error_if_exists = flag("errorIfExists");
-  return start(task, "toonstore open");
+  return read ? start(task.release(), "toonstore open") : nullptr;
 }
 
 /* storeClose(store) -> promise. The store takes no calls any more; what was submitted is finished first */
@@ -263,7 +270,7 @@ napi_value js_storeCompact(napi_env env, napi_callback_info info) {
 /* storeCompactStop(store): ask the compaction under way to end early. Does nothing for a store that is closed */
 napi_value js_storeCompactStop(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Store *store = c.e->stores.get(c.integer(0));
+  Store *store = c.e->stores.get(c.handle(0));
   if (store) store->stop_compaction = true;
   return nullptr;
 }

@@ -168,7 +168,9 @@ napi_value js_arenaBegin(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Arena *arena = arena_of(c.e, c[0]);
   toon_error err;
-  if (arena && toon_batch_begin(arena->batch, &err) != TOON_OK) return fail(c.e, &err);
+  if (!arena) return nullptr;
+  if (toon_batch_begin(arena->batch, &err) != TOON_OK) return fail(c.e, &err);
+  arena->begun = arena->snapshots.size();
   return nullptr;
 }
 
@@ -181,6 +183,7 @@ napi_value js_arenaBeginAt(napi_env env, napi_callback_info info) {
   toon_error err;
   if (!snapshot) return nullptr;
   if (toon_batch_begin_at(arena->batch, snapshot->snapshot, &err) != TOON_OK) return fail(c.e, &err);
+  arena->begun = arena->snapshots.size();
   arena->snapshots.push_back(snapshot);
   snapshot->uses++;
   return nullptr;
@@ -219,14 +222,16 @@ napi_value js_arenaEnd(napi_env env, napi_callback_info info) {
 napi_value js_arenaAbandon(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Arena *arena = arena_of(c.e, c[0]);
-  if (arena) toon_batch_abandon(arena->batch);
+  if (!arena) return nullptr;
+  toon_batch_abandon(arena->batch);
+  for (; arena->snapshots.size() > arena->begun; arena->snapshots.pop_back()) snapshot_release(arena->snapshots.back());
   return nullptr;
 }
 
 /* arenaDrop(arena): forget it. Does nothing for one that is gone */
 napi_value js_arenaDrop(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Arena *arena = c.e->arenas.get(c.integer(0));
+  Arena *arena = c.e->arenas.get(c.handle(0));
   if (arena && !arena->submitted && !env_forked(c.e)) arena_free(c.e, arena);
   return nullptr;
 }
@@ -317,7 +322,7 @@ void arena_deliver(Env *e, Arena *arena) {
   Store *store = arena->store;
   bool scoped = napi_open_handle_scope(e->env, &scope) == napi_ok;
   napi_value argv[5];
-  if (scoped && napi_create_int32(e->env, arena->handle, &argv[0]) == napi_ok) {
+  if (scoped && napi_create_int64(e->env, arena->handle, &argv[0]) == napi_ok) {
     results(e, arena->batch, &argv[1], &argv[2]);
     events(e, store, &argv[3], &argv[4]);
     arena_free(e, arena);
