@@ -57,8 +57,8 @@ class ToonCache extends ToonStore {
   get (key, options) {
     const hot = this.#hot
     if (hot === undefined || options !== undefined || typeof key !== 'string') return super.get(key, options)
-    const entry = hot.key(key)
-    if (entry !== undefined) return entry.value
+    const value = hot.key(key)
+    if (value !== undefined) return value
     return hot.fill(key, native.get(this.#handle, key, AS_VALUE))
   }
 
@@ -73,8 +73,8 @@ class ToonCache extends ToonStore {
   /** As getAsync() of ToonStore; a hot value is there at once. */
   async getAsync (key, options) {
     if (typeof key === 'string' && !mutableOf(options)) {
-      const entry = this.#hot?.key(key)
-      if (entry !== undefined) return entry.value
+      const value = this.#hot?.key(key)
+      if (value !== undefined) return value
     }
     return super.getAsync(key, options)
   }

@@ -67,8 +67,8 @@ class Rows {
   get (id, options) {
     const hot = this.#hot
     if (hot !== undefined && options === undefined && typeof id === 'number') {
-      const entry = hot.row(id)
-      if (entry !== undefined) return entry.value
+      const value = hot.row(id)
+      if (value !== undefined) return value
       checkId(id)
       return hot.fill(id, native.get(this.#writer.handle, id, AS_VALUE))
     }
