@@ -450,12 +450,7 @@ void conn_work(resp_conn *conn) {
   if (conn->kept == conn->in.len && conn->in.ptr) {
     conn->base += conn->kept;
     conn->kept = conn->taken = conn->in.len = 0;
-    if (!server->spare_in.ptr && conn->in.cap <= SPARE_MAX) {
-      server->spare_in = conn->in;
-      conn->in = (toon_buf){0};
-    } else {
-      toon_buf_free(&conn->in);
-    }
+    give_back(server, &conn->in);
   }
   /* A client that has sent its end gets what it has asked for; a login that waits behind others is not worth it. */
   if (conn->eof && ((!stalled && !conn->pending) || conn->asking == ASK_QUEUED)) conn->close_after = true;
@@ -475,10 +470,7 @@ void conn_work(resp_conn *conn) {
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
   resp_conn *conn = (resp_conn *)handle->data;
   (void)suggested;
-  if (!conn->in.ptr) {
-    conn->in = conn->server->spare_in;
-    conn->server->spare_in = (toon_buf){0};
-  }
+  if (!conn->in.ptr && conn->server->spare_count) conn->in = conn->server->spares[--conn->server->spare_count];
   if (conn->kept > conn->in.len / 2) {
     memmove(conn->in.ptr, conn->in.ptr + conn->kept, conn->in.len - conn->kept);
     conn->in.len -= conn->kept;
@@ -491,6 +483,32 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
   size_t free_bytes = conn->in.cap - conn->in.len;
   if (free_bytes > INT32_MAX) free_bytes = INT32_MAX;
   *buf = uv_buf_init(room ? (char *)conn->in.ptr + conn->in.len : NULL, room ? (unsigned)free_bytes : 0);
+}
+
+/* The index is asked for the key of a command that has just come, while other connections are read from: the misses of a turn
+ * overlap. What is parsed here is not parsed again. */
+static void look_ahead(resp_conn *conn) {
+  toon_slice input = toon_slice_of(conn->in.ptr, conn->in.len);
+  if (conn->taken || conn->pending || conn->parser.used || input.ptr[0] != '*') return;
+  conn->parser.anonymous = conn->role == RESP_NONE;
+  resp_parsed parsed = resp_parse(&conn->parser, input);
+  if (parsed == RESP_BROKEN || parsed == RESP_NOMEM) resp_parser_next(&conn->parser); /* it is told in its turn */
+  if (parsed != RESP_COMMAND || conn->parser.count < 2) return;
+  const command *c = command_find(resp_arg(&conn->parser, input, 0));
+  toon_slice key = resp_arg(&conn->parser, input, 1);
+  if (c && c->first == 1 && c->flags & COMMAND_READONLY && key.len <= TOON_KEY_MAX)
+    toon_prefetch(conn->server->db, toon_user_key(key.ptr, key.len));
+}
+
+void conns_work_ready(resp_server *server) {
+  resp_conn *conn = server->ready, *next;
+  server->ready = NULL;
+  server->ready_end = &server->ready;
+  for (; conn; conn = next) { /* a connection that was closed meanwhile is freed after this */
+    next = conn->next_ready;
+    conn->ready = false;
+    if (!conn->closing) conn_work(conn);
+  }
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
@@ -510,7 +528,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   conn->in.len += (size_t)n;
   conn->server->counters.in_bytes += (uint64_t)n;
   conn->active = uv_now(&conn->server->loop);
-  conn_work(conn);
+  if (n == 0 || conn->ready) return;
+  conn->ready = true;
+  conn->next_ready = NULL;
+  *conn->server->ready_end = conn;
+  conn->server->ready_end = &conn->next_ready;
+  look_ahead(conn);
 }
 
 /* ---- coming and going ---- */

@@ -91,6 +91,7 @@ struct resp_server {
   turn turns[2]; /* collecting and in flight */
   unsigned collecting;
   resp_conn *conns, *pushed;       /* all; those with something to send that no command of theirs brought about */
+  resp_conn *ready, **ready_end;   /* those with input of this turn */
   resp_conn *stalled;              /* those with a command that waits for the batch under way */
   resp_conn *queued, **queued_end; /* those with a login that waits for others to be checked */
   uint32_t logins;                 /* that are being checked */
@@ -110,7 +111,7 @@ struct resp_server {
   uint16_t port;
   server_counters counters;
   uint64_t commands_before, commands_per_second; /* at the last tick of the clock */
-  toon_buf spare_in, spares[SPARES];
+  toon_buf spares[SPARES];
   size_t spare_count;
 };
 
@@ -152,8 +153,8 @@ struct resp_conn {
   bool reading, refused, closing, close_after, is_pushed, monitor, no_evict, no_touch;
   bool mute, mute_next, mute_this; /* CLIENT REPLY OFF, SKIP, and what they mean for this command */
   bool exclusive;                  /* an EXEC waits for its commit: nothing may stand behind it */
-  bool stalled;
-  resp_conn *next_stalled, *next_queued;
+  bool stalled, ready;
+  resp_conn *next_stalled, *next_queued, *next_ready;
   pubsub_list topics; /* what it has subscribed to */
   resp_multi *multi;  /* family_transactions.c */
 };
@@ -170,6 +171,8 @@ void conn_close(resp_conn *conn);
 void conn_flush(resp_conn *conn);
 /* Handle what has come in, until the input ends or a command has to wait; send what that gave. */
 void conn_work(resp_conn *conn);
+/* Handle what this turn has read. */
+void conns_work_ready(resp_server *server);
 /* Run the command of a call: its function, with the reply made complete. TOON_ENOMEM only. */
 toon_status command_run(command_call *call);
 /* Give conn->out memory from the spares, if it has none. */

@@ -208,6 +208,7 @@ static void on_wake(uv_async_t *handle) {
 
 static void on_turn_end(uv_check_t *handle) {
   resp_server *server = (resp_server *)handle->data;
+  if (server->ready) conns_work_ready(server);
   turn_end(server);
   if (server->pushed) conns_flush_pushed(server);
 }
@@ -287,7 +288,6 @@ static void server_free(resp_server *server) {
   uv_sem_destroy(&server->upkeep);
   uv_mutex_destroy(&server->mutex);
   for (int i = 0; i < 2; i++) turn_free(&server->turns[i]);
-  toon_buf_free(&server->spare_in);
   while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
   scans_free(server->scans);
   pubsub_free(&server->pubsub);
@@ -310,6 +310,7 @@ toon_status resp_server_start(toon_db *db, const resp_options *options, resp_ser
   server->options = *options;
   server->adopted_end = &server->adopted;
   server->queued_end = &server->queued;
+  server->ready_end = &server->ready;
   if (uv_loop_init(&server->loop) < 0) {
     toon_free(server);
     return toon_fail(err, TOON_ENOMEM, "cannot make a loop");
