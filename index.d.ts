@@ -91,7 +91,7 @@ export interface PutOptions extends RowPutOptions {
 }
 
 /** Put options that make the put conditional. */
-export type PutCondition = RowPutOptions & ({ ifAbsent: boolean, ifVersion?: undefined } | { ifVersion: number, ifAbsent?: undefined })
+export type PutCondition = RowPutOptions & ({ ifAbsent: true, ifVersion?: undefined } | { ifVersion: number, ifAbsent?: false })
 
 export type BatchOperation<V = Value> =
   | { type: 'put', key: Key, value: V, ttl?: number, expiresAt?: number }
@@ -435,6 +435,7 @@ export interface TransactionCollection<T extends object = { [name: string]: Json
   insert (documents: readonly (T & { _id?: string })[], options?: RowPutOptions): string[]
   put (id: string, document: T & { _id?: string }, options?: RowPutOptions): void
   update (id: string, fn: (old: WithId<T> | undefined) => (T & { _id?: string }) | undefined): WithId<T> | undefined
+  update (id: string, fn: (old: WithId<T> | undefined) => Promise<(T & { _id?: string }) | undefined>): Promise<WithId<T> | undefined>
   delete (id: string): boolean
 }
 
@@ -638,7 +639,8 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
 
   /** Resolves when the write is as durable as the store was opened for; with a condition, to whether it was written. */
   put (key: Key, value: V, options: PutCondition): Promise<boolean>
-  put (key: Key, value: V, options?: RowPutOptions): Promise<void>
+  put (key: Key, value: V, options?: RowPutOptions & { ifAbsent?: false }): Promise<void>
+  put (key: Key, value: V, options: PutOptions): Promise<boolean | void>
   /** Whether the key existed. */
   delete (key: Key): Promise<boolean>
   /** Let a key lapse `ttl` ms from now; whether there is such a key. */
@@ -698,7 +700,8 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
 
   /** put() that waits for the disk; blocks the event loop. */
   putSync (key: Key, value: V, options: PutCondition): boolean
-  putSync (key: Key, value: V, options?: RowPutOptions): void
+  putSync (key: Key, value: V, options?: RowPutOptions & { ifAbsent?: false }): void
+  putSync (key: Key, value: V, options: PutOptions): boolean | void
   deleteSync (key: Key): boolean
   batchSync (ops: readonly BatchOperation<V>[]): void
 
@@ -709,7 +712,10 @@ export class ToonStore<V = Value> extends EventEmitter<StoreEvents> {
   checkpoint (): Promise<void>
   /** Rewrite the log files so that they hold live rows only. TOON_EINVAL if that is under way already. */
   compact (options?: CompactOptions): Promise<void>
-  /** Finish what was called, release the store and emit 'close'. */
+  /**
+   * Finish what was called, release the store and emit 'close'. Transactions of async functions, and indexes that are being
+   * made, end with TOON_ECLOSED.
+   */
   close (): Promise<void>
   [Symbol.asyncDispose] (): Promise<void>
 }

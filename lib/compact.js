@@ -23,13 +23,19 @@ async function compact (writer, options) {
   if (writer.compacting) throw new ToonError('TOON_EINVAL', 'a compaction is under way already')
   let told = -1
   let running = true
-  const progress = onProgress === undefined ? undefined : share => {
-    if (!running || signal?.aborted || share <= told) return
-    told = share
-    onProgress(share)
-  }
+  let thrown // { err } by onProgress
   let handle = 0
   const stop = () => { if (handle !== 0) native.storeCompactStop(handle) }
+  const progress = onProgress === undefined ? undefined : share => {
+    if (!running || thrown !== undefined || signal?.aborted || share <= told) return
+    told = share
+    try {
+      onProgress(share)
+    } catch (err) {
+      thrown = { err }
+      stop()
+    }
+  }
   signal?.addEventListener('abort', stop, { once: true })
   writer.compacting = true
   try {
@@ -39,15 +45,16 @@ async function compact (writer, options) {
       return native.storeCompact(store, progress)
     })
   } catch (err) {
-    signal?.throwIfAborted() // it ended early for that
-    throw err
+    if (thrown === undefined) signal?.throwIfAborted() // it ended early for one of these
+    throw thrown === undefined ? err : thrown.err
   } finally {
     writer.compacting = false
     signal?.removeEventListener('abort', stop)
   }
-  signal?.throwIfAborted()
+  if (thrown === undefined) signal?.throwIfAborted()
   progress?.(1) // the last news may still be on their way
   running = false
+  if (thrown !== undefined) throw thrown.err
 }
 
 module.exports = { compact }

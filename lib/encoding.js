@@ -73,7 +73,7 @@ function encode (value, options) {
     return native.encode(JSON.stringify(value) ?? 'null', delimiter.charCodeAt(0), indentSize)
   } catch (err) {
     // What JSON.stringify itself throws: cycles, BigInt, nesting too deep.
-    if (err.code === undefined && (err instanceof TypeError || err instanceof RangeError)) {
+    if ((err instanceof TypeError || err instanceof RangeError) && err.code === undefined) {
       throw invalidType(`the value cannot be encoded: ${err.message}`, err)
     }
     throw err

@@ -53,8 +53,16 @@ function invalidRange (message) {
 // Say which key an error is about.
 function withKey (err, key) {
   if (err instanceof ToonError && err.key === undefined && key !== undefined) {
-    // A long key is there, but does not flood a log.
-    Object.defineProperty(err, 'key', { value: key, enumerable: !(key.length > 100), writable: true, configurable: true })
+    // A long key is there, but does not flood a log. Somebody may have frozen it.
+    Reflect.defineProperty(err, 'key', { value: key, enumerable: !(key.length > 100), writable: true, configurable: true })
+  }
+  return err
+}
+
+// Say where an error of ours is from. What a toJSON throws of its own stays as it is.
+function withPlace (err, place) {
+  if (err instanceof ToonError || (err instanceof Error && err.code === 'TOON_EINVAL')) {
+    Reflect.defineProperty(err, 'message', { value: `${place}: ${err.message}`, writable: true, configurable: true })
   }
   return err
 }
@@ -76,4 +84,4 @@ function show (value) {
   return String(value)
 }
 
-module.exports = { ToonError, makeError, invalidType, invalidRange, withKey, copyOf, show }
+module.exports = { ToonError, makeError, invalidType, invalidRange, withKey, withPlace, copyOf, show }

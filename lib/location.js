@@ -26,7 +26,9 @@ function capacityOf (pairs) {
 }
 
 function parseUrlText (text) {
-  let rest = text.slice('file://'.length)
+  let rest = text.slice('file:'.length)
+  if (rest.startsWith('//')) rest = rest.slice(2)
+  else if (!rest.startsWith('/')) throw invalidType(`a relative location is file://path, or the path alone (got ${show(text)})`)
   if (rest.includes('#')) throw invalidType('a location has no fragment; write # as %23')
   let capacity
   const query = rest.indexOf('?')
@@ -66,7 +68,7 @@ function parseLocation (location) {
     parsed = parseUrl(location)
   } else if (typeof location !== 'string') {
     throw invalidType(`a location must be a string or a URL (got ${show(location)})`)
-  } else if (/^file:\/\//i.test(location)) {
+  } else if (/^file:/i.test(location)) {
     parsed = parseUrlText(location)
   } else if (/^[a-z][a-z0-9+.-]+:\/\//i.test(location)) {
     throw invalidType(`a location must be a path or a file: URL (got ${show(location)})`)

@@ -156,7 +156,7 @@ class Found {
       this.#signal?.throwIfAborted()
       return this.#take(native.queryNext(this.#query, this.#wanted(), this.#test))
     } catch (err) {
-      if (err.code !== 'TOON_EINVAL') this.#close() // else it is read by for await
+      if (err?.code !== 'TOON_EINVAL') this.#close() // else it is being read already
       throw err
     }
   }

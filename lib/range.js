@@ -210,9 +210,12 @@ class Range {
   /** @private */
   arrived (end, err, values, resolve, reject) {
     this.#fetching = false
-    if (end || err !== undefined) {
-      if (this.#cursor !== 0) this.#ended()
+    if (this.#cursor === 0) { // it was left meanwhile
+      finishAll(values, kinds, false)
+      resolve(false)
+      return
     }
+    if (end || err !== undefined) this.#ended()
     if (err !== undefined) {
       reject(err)
     } else {

@@ -38,7 +38,8 @@ class SnapshotRows {
 }
 
 /**
- * The state of a store at the moment of its snapshot() call: every read method of the store, and later writes are not seen.
+ * The state of a store at the moment of its snapshot() call: the store's read methods but getAsync, exportToon, context and
+ * size. Later writes are not seen.
  * It holds back the reuse of memory and files, so close it when it is done: close(), or `using` where that exists. One that
  * is forgotten is closed when it is garbage-collected.
  *

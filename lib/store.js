@@ -397,7 +397,7 @@ class ToonStore extends EventEmitter {
   /**
    * The state of the store at this moment, to be read as long as it is held; later writes do not change it.
    *
-   * @returns {Snapshot} with every method that reads; close() it when it is done
+   * @returns {Snapshot} with methods that read; close() it when it is done
    * @throws {ToonError} TOON_ECLOSED
    * @example
    * const then = db.snapshot()
@@ -650,8 +650,8 @@ class ToonStore extends EventEmitter {
   }
 
   /**
-   * Finish what was called, stop listening, release the store and emit 'close'. Ranges that are still open end with
-   * TOON_ECLOSED. Calling it again gives the same promise.
+   * Finish what was called, stop listening, release the store and emit 'close'. Ranges that are still open, transactions of
+   * async functions and indexes that are being made end with TOON_ECLOSED. Calling it again gives the same promise.
    *
    * @returns {Promise<void>}
    * @throws {ToonError} by rejection, if the store could not be closed cleanly; it is closed all the same, and the next
@@ -660,7 +660,13 @@ class ToonStore extends EventEmitter {
   close () {
     if (this.#closing === undefined) {
       forgotten.unregister(this.#writer)
-      this.#closing = this.#writer.close().finally(() => this.emit('close'))
+      this.#closing = this.#writer.close().finally(() => {
+        try {
+          this.emit('close')
+        } catch (err) {
+          process.nextTick(() => { throw err }) // a listener's: as if it was called from nowhere
+        }
+      })
     }
     return this.#closing
   }

@@ -92,6 +92,7 @@ class MergedRange {
 class Transaction {
   #store // keeps the store from being collected
   #writer
+  #opened // handle of the store
   #handle // of the snapshot
   #writes = new Map() // id -> { id, key, given, form (undefined: deleted), how }
   #journal = null // [id, write before] of each write inside atomically()
@@ -102,13 +103,14 @@ class Transaction {
   #commit = null // promise of the commit
 
   /** @private Use store.begin() or store.transaction(). */
-  constructor (store, writer, options, attempt = 1) {
+  constructor (store, writer, options, attempt = 1, handle = writer.handle) {
     const given = checkObject(options)
     checkNames(given, BEGIN_OPTIONS, 'option of a transaction')
     const isolation = checkIsolation(given.isolation)
     this.#store = store
     this.#writer = writer
-    this.#handle = native.snapshotOpen(writer.handle)
+    this.#opened = handle
+    this.#handle = native.snapshotOpen(handle)
     if (isolation === 'serializable') {
       this.#keys = new Map()
       this.#ranges = []
@@ -425,7 +427,7 @@ class Transaction {
     }
     try {
       // What was only read is one moment of the store, so there is nothing to check.
-      this.#commit = this.#isEmpty() ? Promise.resolve() : this.#writer.transact(arena => this.#fill(arena))
+      this.#commit = this.#isEmpty() ? Promise.resolve() : this.#writer.transact(arena => this.#fill(arena), this.#opened)
     } catch (err) {
       this.#commit = Promise.reject(err)
     }

@@ -79,11 +79,11 @@ function call (writer, fn, tx) {
   }
 }
 
-// One attempt. CONFLICT if it is to be tried again.
-async function attempt (run, number) {
+// One attempt, with this handle of the store. CONFLICT if it is to be tried again.
+async function attempt (run, number, handle) {
   const { store, writer, fn, how, limit } = run
   limit.check()
-  const tx = new Transaction(store, writer, { isolation: how.isolation }, number)
+  const tx = new Transaction(store, writer, { isolation: how.isolation }, number, handle)
   let result
   try {
     result = call(writer, fn, tx)
@@ -107,28 +107,38 @@ async function attempt (run, number) {
   return result
 }
 
-// Sync functions are tried again one at a time, so that many that want one key do not fail each other over and over.
+// Sync functions are tried again one at a time, so that many that want one key do not fail each other over and over. They
+// are finished although the store is being closed.
 function inTurn (run, number) {
   const { writer } = run
-  const begun = writer.turn.then(() => ({ done: attempt(run, number) }))
+  const begun = writer.turn.then(() => ({ done: attempt(run, number, writer.opened) }))
   // One that turns out to be async may wait for another's turn.
   writer.turn = begun.then(({ done }) => run.sync ? done : undefined).catch(() => {})
   return begun.then(({ done }) => done)
 }
 
-async function runAll (store, writer, fn, how) {
+function runAll (store, writer, fn, how) {
   how.signal?.throwIfAborted()
   const limit = new Limit(how)
-  const run = { store, writer, fn, how, limit, retries: how.retries ?? SYNC_RETRIES, sync: true }
+  const run = { store, writer, fn, how, limit, retries: how.retries ?? SYNC_RETRIES, sync: false, job: null }
+  const job = untilDone(run)
+  // close() waits for it. An async function may itself wait for a close().
+  if (run.sync) writer.jobs.add(run.job = job)
+  return job
+}
+
+async function untilDone (run) {
+  const { writer } = run
   try {
-    let result = await attempt(run, 1)
+    let result = await attempt(run, 1, writer.handle)
     for (let number = 2; result === CONFLICT; number++) {
       // An async function may wait for another transaction, so it does not wait for its turn.
-      result = await (run.sync ? inTurn(run, number) : attempt(run, number))
+      result = await (run.sync ? inTurn(run, number) : attempt(run, number, writer.handle))
     }
     return result
   } finally {
-    limit.end()
+    run.limit.end()
+    writer.jobs.delete(run.job)
   }
 }
 
@@ -140,7 +150,7 @@ function transactionSync (store, writer, fn, options) {
   const how = parse(fn, options, SYNC_OPTIONS)
   const retries = how.retries ?? SYNC_RETRIES
   for (let number = 1; ; number++) {
-    const tx = new Transaction(store, writer, { isolation: how.isolation }, number)
+    const tx = new Transaction(store, writer, { isolation: how.isolation }, number, writer.handle)
     let result
     try {
       result = call(writer, fn, tx)

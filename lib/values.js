@@ -108,9 +108,9 @@ function finishAll (values, kinds, mutable) {
   return values
 }
 
-// Also true for the Uint8Array of another realm (vm contexts, test runners).
+// Also true for the Uint8Array of another realm (vm contexts, test runners), but not for what only inherits from one.
 function isBytes (value) {
-  return value instanceof Uint8Array || types.isUint8Array(value)
+  return types.isUint8Array(value)
 }
 
 const { at } = Uint8Array.prototype // throws if the memory is gone

@@ -4,7 +4,7 @@
 // collected and closed while writes are still on their way.
 
 const { native, callbacks, ROWS_PER_CALL, kinds } = require('./binding')
-const { invalidType, invalidRange, withKey, copyOf, show } = require('./errors')
+const { invalidType, invalidRange, withKey, withPlace, copyOf, show } = require('./errors')
 const { checkKey, checkId, isBytes, formOf, givenOf, finishAll, FAILED } = require('./values')
 const { checkObject, checkNames, checkInteger } = require('./options')
 
@@ -167,12 +167,14 @@ function flushLater (writer) {
 class Writer {
   constructor (handle, durability) {
     this.handle = handle // 0 once closed
+    this.opened = handle // the same, for what was called before close() and is not done yet
     this.syncAtExit = durability === 'interval'
     this.arena = null // collects the calls that are not submitted yet
     this.last = null // the arena submitted last
     this.scheduled = false
     this.servers = new Set() // lib/server.js
-    this.jobs = new Set() // promises of upkeep under way
+    this.filling = [] // arenas in which a batch is being written, the innermost last
+    this.jobs = new Set() // promises of upkeep under way, and of transactions that may have to be tried again
     this.reads = null // reads that wait for the end of the tick
     this.compacting = false
     this.inside = false // the callback of a transaction runs
@@ -225,6 +227,11 @@ class Writer {
       submitted[placeOf(arena.handle)] = undefined
       arena.fail(err)
     }
+  }
+
+  submitOrDrop (arena) {
+    if (arena.count > 0) this.submit(arena)
+    else native.arenaDrop(arena.handle)
   }
 
   // Submit what waits; the promise resolves when all that was called before is done.
@@ -326,16 +333,19 @@ class Writer {
       checkOps(ops)
       const arena = this.collecting()
       if (ops.length === 0) return this.drained()
-      // A value's toJSON may call the store: what it writes goes to another arena, behind this one.
+      // A value's toJSON may call the store: what it writes goes to another arena, behind this one. If it closes the store,
+      // that has submitted this one.
       let promise, full
       this.arena = null
+      this.filling.push(arena)
       try {
         full = fill(arena.handle, ops)
         promise = arena.enlist(VOID, undefined)
       } finally {
-        if (this.arena === null) this.arena = arena
-        else if (arena.count > 0) this.submit(arena)
-        else native.arenaDrop(arena.handle)
+        if (this.filling.pop() === arena) {
+          if (this.arena === null) this.arena = arena
+          else this.submitOrDrop(arena)
+        }
       }
       if (this.arena === arena) this.schedule(full)
       return promise
@@ -344,8 +354,10 @@ class Writer {
     }
   }
 
-  // Add the member that `write(arena handle)` writes, which calls nothing of the user's.
-  transact (write) {
+  // Add the member that `write(arena handle)` writes, which calls nothing of the user's. `handle`: of the store, as the
+  // transaction has it.
+  transact (write, handle) {
+    if (this.handle === 0 && handle !== 0) return this.transactLate(write, handle)
     const { inside } = this
     this.inside = false
     try {
@@ -354,6 +366,15 @@ class Writer {
     } finally {
       this.inside = inside
     }
+  }
+
+  // transact() after close() was called: alone, so that nobody else's write comes with it.
+  transactLate (write, handle) {
+    const arena = new Arena(this, native.arenaNew(handle))
+    write(arena.handle)
+    const promise = arena.enlist(VOID, undefined)
+    this.submit(arena)
+    return promise
   }
 
   // Run `write(arena handle)`, which adds one member, and commit it. Waits for the disk; the member's result.
@@ -417,6 +438,10 @@ class Writer {
 
   // Finish what was called, then close the addon's store. Called once.
   close () {
+    for (const arena of this.filling.splice(0)) {
+      native.arenaAbandon(arena.handle)
+      this.submitOrDrop(arena)
+    }
     const drained = this.drained()
     flushReads(this)
     const handle = this.handle
@@ -448,8 +473,7 @@ function fill (arena, ops) {
     return native.arenaEnd(arena)
   } catch (err) {
     native.arenaAbandon(arena)
-    if (err.code !== undefined) err.message = `operation ${at} of the batch: ${err.message}`
-    throw withKey(err, ops[at]?.key)
+    throw withKey(withPlace(err, `operation ${at} of the batch`), ops[at]?.key)
   }
 }
 

@@ -2,6 +2,7 @@
 // Batches: all or nothing, seen at once.
 
 const assert = require('node:assert/strict')
+const { encode } = require('..')
 const { setup, start } = require('./support')
 
 describe('batch', () => {
@@ -64,6 +65,16 @@ describe('batch', () => {
     await assert.rejects(db.batch([{ type: 'put', key: 'a', value: { toJSON () { throw mine } } }]), mine)
     assert.equal(mine.message, 'mine')
     await assert.rejects(db.put('a', { toJSON () { throw mine } }), mine)
+    for (const thrown of [null, undefined, 'text', Object.freeze(Object.assign(new Error('frozen'), { code: 'MINE' }))]) {
+      const value = { toJSON () { throw thrown } }
+      for (const call of [() => db.batch([{ type: 'put', key: 'a', value }]), () => db.put('a', value), async () => encode(value)]) {
+        assert.equal(await call().then(() => assert.fail(), err => err), thrown)
+      }
+    }
+    const coded = Object.assign(new Error('mine'), { code: 'MINE' })
+    await assert.rejects(db.batch([{ type: 'put', key: 'a', value: { toJSON () { throw coded } } }]), coded)
+    assert.equal(coded.message, 'mine')
+    await assert.rejects(db.batch([{ type: 'del', key: 'a' }, { type: 'put', key: 'a', value: () => 1 }]), /^TypeError: operation 1 of the batch: /)
     assert.equal(db.size, 0)
   })
 
@@ -91,12 +102,21 @@ describe('batch', () => {
   it('fails cleanly when a toJSON closes the store', async () => {
     const db = await openStore()
     let closed
+    const mine = new Error('mine')
     const value = { toJSON () { closed = db.close(); return 1 } }
     const before = db.put('before', 1)
-    before.catch(() => {})
     await assert.rejects(db.batch([{ type: 'put', key: 'a', value }, { type: 'put', key: 'b', value: 1 }]), { code: 'TOON_ECLOSED' })
+    await before
     await closed
-    await before.catch(err => assert.equal(err.code, 'TOON_ECLOSED'))
+    const again = await openStore({}, db.path)
+    assert.deepEqual(again.range().toArray(), [['before', 1]])
+    // From within two batches, with and without a write before them, and while upkeep holds up the end.
+    const inner = { toJSON () { closed = again.close(); throw mine } }
+    const outer = { toJSON () { return again.batch([{ type: 'put', key: 'c', value: 1 }, { type: 'put', key: 'd', value: inner }]).catch(err => assert.equal(err, mine)) } }
+    const synced = again.sync()
+    await assert.rejects(again.batch([{ type: 'put', key: 'a', value: 1 }, { type: 'put', key: 'b', value: outer }]), { code: 'TOON_ECLOSED' })
+    await Promise.all([synced, closed])
+    assert.deepEqual((await openStore({}, db.path)).range().toArray(), [['before', 1]])
   })
 
   it('is never seen by half', async () => {

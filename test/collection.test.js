@@ -19,6 +19,44 @@ describe('a collection', () => {
     return { db, docs }
   }
 
+  it('may be closed by what matches a regular expression, query or store', async () => {
+    const { exec } = RegExp.prototype
+    const { docs, db } = await filled(Array.from({ length: 300 }, (_, i) => ({ a: `x${i}` })))
+    const calls = [
+      found => found.toArray().length, () => docs.count({ where: { a: /x/ } }), () => docs.findOne({ where: { a: /x/ } }),
+      () => docs.toToon({ where: { a: /x/ } }), () => docs.aggregate({ where: { a: /x/ }, count: true })
+    ]
+    for (const close of [found => found.return(), () => db.close()]) {
+      for (const call of calls) {
+        if (close.length === 0 && call !== calls[0]) continue
+        const found = docs.find({ where: { a: /x/ } })
+        let n = 0
+        RegExp.prototype.exec = function (text) {
+          if (++n === 3) close(found)
+          return exec.call(this, text)
+        }
+        try {
+          call(found)
+        } finally {
+          RegExp.prototype.exec = exec
+        }
+        assert.ok(n >= 1)
+        found.return()
+      }
+    }
+    await db.close()
+    assert.throws(() => docs.count(), { code: 'TOON_ECLOSED' })
+  })
+
+  it('passes on what its signal was aborted with, null too', async () => {
+    const { docs } = await filled([{ a: 1 }, { a: 2 }])
+    const control = new AbortController()
+    const found = docs.find({ signal: control.signal })
+    control.abort(null)
+    assert.throws(() => found.toArray(), err => err === null)
+    await assert.rejects(async () => { for await (const document of docs.find({ signal: control.signal })) assert.fail(document) }, err => err === null)
+  })
+
   it('keeps a field called __proto__ an own one', async () => {
     const db = await openStore()
     const docs = db.collection('docs')

@@ -80,6 +80,18 @@ describe('compact', () => {
     assert.ok(db.values().toArray().every(value => value.startsWith('4 ')))
   })
 
+  it('is ended by what onProgress throws, and can be started again', async () => {
+    const db = await littered()
+    for (const thrown of [new Error('mine'), null]) {
+      const shares = []
+      const running = db.compact({ onProgress (share) { shares.push(share); throw thrown } })
+      assert.equal(await running.then(() => assert.fail(), err => err), thrown)
+      assert.equal(shares.length, 1)
+    }
+    await db.compact()
+    assert.equal(db.size, 2000)
+  })
+
   it('goes on beside writes', async () => {
     const db = await littered()
     const running = db.compact()

@@ -31,6 +31,17 @@ describe('expire, persist and ttl', () => {
     assert.equal(await db.persist('a'), false, 'there is none any more')
   })
 
+  it('reach no further than a Date does', async () => {
+    const db = await openStore()
+    const longest = 8.64e15
+    await db.put('a', 1, { ttl: longest })
+    await db.put('b', 1, { expiresAt: longest })
+    await db.put('c', 1)
+    await db.expire('c', longest)
+    for (const key of ['a', 'b', 'c']) assert.equal(db.getEntry(key).expiresAt, longest)
+    assert.equal(new Date(db.getEntry('c').expiresAt).getTime(), longest)
+  })
+
   it('say that there is no such key', async () => {
     const db = await openStore()
     await db.put('lapsed', 1, { expiresAt: 1 })

@@ -136,6 +136,28 @@ describe('wrong arguments', () => {
     }
   })
 
+  it('values larger than maxValueSize, whose memory is not kept', () => {
+    const { stdout, stderr } = run(`
+      const rss = async () => {
+        for (let i = 0; i < 3; i++) {
+          await new Promise(resolve => setImmediate(resolve))
+          gc()
+        }
+        return process.memoryUsage().rss
+      }
+      const refused = async (db, make) => { await db.put('a', make('x'.repeat(60e6))).catch(err => console.log(err.code)) }
+      toonstore.open(process.argv[1]).then(async db => {
+        const before = await rss()
+        await refused(db, text => text)
+        await refused(db, text => ({ text }))
+        const grown = await rss() - before
+        if (grown > 60e6) console.log(grown)
+        await db.close()
+      })`, { flags: ['--expose-gc'], args: [path.join(db.path, 'other')] })
+    assert.equal(stderr, '')
+    assert.equal(stdout, 'TOON_EVALUETOOBIG\nTOON_EVALUETOOBIG\n')
+  })
+
   it('values larger than maxValueSize, alone among their neighbours', async () => {
     const small = await openStore({ maxValueSize: 1000 })
     const big = ['x'.repeat(1001), 'ж'.repeat(501), Buffer.alloc(800), Array(600).fill(1), { a: 'x'.repeat(1000) }, 'x'.repeat(1e6)]
@@ -225,7 +247,7 @@ describe('wrong options and locations of open', () => {
 
   it('are refused for every location that is none', async () => {
     for (const location of [
-      undefined, null, 5, {}, Buffer.from('x'), '', 'file://', 'file://?capacity=5', 'a\0b', 'http://x/y', 'redis://127.0.0.1:6379', new URL('http://x/y'),
+      undefined, null, 5, {}, Buffer.from('x'), '', 'file://', 'file://?capacity=5', 'file:', 'file:x', 'FILE:./x', 'a\0b', 'http://x/y', 'redis://127.0.0.1:6379', new URL('http://x/y'),
       'file://./x?size=5', 'file://./x?capacity=', 'file://./x?capacity=-5', 'file://./x?capacity=1.5', 'file://./x?capacity=1&capacity=2', 'file://./x#y',
       'file://./%zz', 'file://./%00', new URL('file:///x?size=5'), new URL('file:///x#y'), new URL('file://host/x')
     ]) {

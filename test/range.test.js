@@ -130,6 +130,25 @@ describe('range', () => {
     }, /^Error: k0$/)
   })
 
+  it('gives nothing more once it was left, though a chunk was on its way', async () => {
+    const db = await openStore({ durability: 'close' })
+    await Promise.all(Array.from({ length: 100 }, (_, i) => db.put(`k${i}`, i)))
+    const range = db.range()
+    const iterator = range[Symbol.asyncIterator]()
+    const first = iterator.next()
+    await iterator.return()
+    for (const step of [first, iterator.next(), range.next()]) assert.deepEqual(await step, { value: undefined, done: true })
+    assert.deepEqual(range.toArray(), [])
+  })
+
+  it('says how to go on when too many are open', async () => {
+    const db = await openStore({ durability: 'close' })
+    const ranges = []
+    assert.throws(() => { for (;;) ranges.push(db.range()) }, { code: 'TOON_ENOMEM', message: /return\(\)/ })
+    for (const range of ranges) range.return()
+    assert.deepEqual(db.range().toArray(), [])
+  })
+
   it('answers several next() at once in order', async () => {
     const db = await openStore({ durability: 'close' })
     await Promise.all(Array.from({ length: 200 }, (_, i) => db.put(`k${String(i).padStart(3, '0')}`, i)))

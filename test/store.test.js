@@ -9,7 +9,7 @@ const { pathToFileURL } = require('node:url')
 const { inspect } = require('node:util')
 const toon = require('@toon-format/toon')
 const { open, ToonStore, ToonCache, ToonError } = require('..')
-const { setup, logText } = require('./support')
+const { setup, run, logText } = require('./support')
 
 describe('open', () => {
   const { folder, openStore, keep } = setup()
@@ -55,6 +55,8 @@ describe('open', () => {
         ['file://bare?capacity=0', 'bare', 0],
         [`file://${here}/absolute?capacity=123`, 'absolute', 123],
         [`file://localhost${here}/local`, 'local', 10000],
+        [`file:${here}/one%20slash?capacity=7`, 'one slash', 7],
+        ['./file:name', 'file:name', 10000],
         ['file://./with%20space', 'with space', 10000],
         ['with%20percent', 'with%20percent', 10000],
         [pathToFileURL(path.join(here, 'url é')), 'url é', 10000],
@@ -104,7 +106,8 @@ describe('open', () => {
     const dir = path.join(folder(), 'data')
     await assert.rejects(ToonStore.open(dir, { createIfMissing: false }), err =>
       err instanceof ToonError && err.code === 'TOON_ENOTFOUND' && /createIfMissing/.test(err.message))
-    await assert.rejects(ToonStore.open(dir, { readOnly: true }), { code: 'TOON_ENOTFOUND' })
+    await assert.rejects(ToonStore.open(dir, { readOnly: true }), err => err.code === 'TOON_ENOTFOUND' && !/createIfMissing/.test(err.message))
+    await assert.rejects(ToonStore.open(path.join(dir, 'x'.repeat(300))), { code: 'TOON_EIO', message: /name too long/i })
     const db = await openStore({ errorIfExists: true }, dir)
     await db.close()
     await assert.rejects(ToonStore.open(dir, { errorIfExists: true }), { code: 'TOON_EINVAL' })
@@ -190,6 +193,37 @@ describe('close', () => {
     assert.ok([0, undefined].includes(await read))
     const again = keep(await ToonStore.open(db.path))
     assert.equal(again.size, 100)
+  })
+
+  it('finishes transactions that conflict with each other, and takes no others', async () => {
+    const db = await openStore({ durability: 'close' })
+    await db.collection('c').insert({ _id: 'a', n: 0 })
+    const writes = Array.from({ length: 10 }, () => [
+      db.update('n', n => (n ?? 0) + 1),
+      db.transaction(tx => tx.put('m', (tx.get('m') ?? 0) + 1)),
+      db.collection('c').update('a', ({ n }) => ({ n: n + 1 }))
+    ]).flat()
+    const waiting = db.transaction(async tx => { await db.close(); tx.put('n', 0) })
+    const closing = db.close()
+    await assert.rejects(db.update('n', () => 0), { code: 'TOON_ECLOSED' })
+    await assert.rejects(waiting, { code: 'TOON_ECLOSED' })
+    await Promise.all([...writes, closing])
+    const again = await openStore({}, db.path)
+    assert.deepEqual([again.get('n'), again.get('m'), again.collection('c').get('a')], [10, 10, { _id: 'a', n: 10 }])
+  })
+
+  it('is not held up by what a listener throws, which is uncaught', async () => {
+    const db = await openStore()
+    await db.close()
+    const ran = run(`
+      process.on('uncaughtException', err => console.log('uncaught', err.message))
+      toonstore.open(process.argv[1]).then(async db => {
+        db.on('close', () => { throw new Error('mine') })
+        await db.close()
+        console.log('closed')
+      })`, { args: [db.path] })
+    assert.deepEqual(ran.stdout.trim().split('\n').sort(), ['closed', 'uncaught mine'])
+    assert.equal(ran.status, 0)
   })
 
   it('tells the callers of thousands of writes in the order of their calls, and all before it resolves', async () => {

@@ -2,6 +2,7 @@
 // Values of every kind go in and come out the same, at once and after a reopen.
 
 const assert = require('node:assert/strict')
+const vm = require('node:vm')
 const { encode } = require('..')
 const { setup } = require('./support')
 
@@ -134,6 +135,26 @@ describe('values', () => {
     assert.deepEqual([...db.get('view')], [2, 3])
     db.get('view').fill(0)
     assert.deepEqual([...db.get('view')], [2, 3])
+  })
+
+  it('takes for bytes what is a Uint8Array, of whatever realm, and nothing that only looks like one', async () => {
+    const db = await openStore()
+    const foreign = vm.runInNewContext('new Uint8Array([1, 2])')
+    await db.put(foreign, foreign)
+    assert.deepEqual([...db.get(Buffer.from([1, 2]))], [1, 2])
+    await db.delete(foreign)
+    const inherits = Object.create(Uint8Array.prototype)
+    const behind = new Proxy(new Uint8Array([1, 2]), {})
+    for (const value of [inherits, behind]) {
+      const json = JSON.stringify(value)
+      await db.put('a', value)
+      assert.equal(JSON.stringify(db.get('a')), json)
+      await db.transaction(tx => tx.put('b', value))
+      assert.equal(JSON.stringify(db.get('b')), json)
+      assert.equal(encode(value), encode(JSON.parse(json)))
+      await assert.rejects(db.put(value, 1), { name: 'TypeError', code: 'TOON_EINVAL' })
+      await assert.rejects(db.transaction(tx => tx.put('c', new Proxy(Buffer.from([1]), {}))), { name: 'TypeError', code: 'TOON_EINVAL' })
+    }
   })
 
   it('stores minus zero as zero', async () => {

@@ -8,21 +8,11 @@ namespace toonstore {
 
 namespace {
 
-/* Buffers that a long text has made larger are not kept. */
-const size_t SCRATCH_KEPT = 8 << 20;
-
-void trim(toon_buf *buf) {
-  if (buf->cap > SCRATCH_KEPT) toon_buf_free(buf);
-}
-
 /* The string of e->out, if all went well. */
 napi_value finish(Env *e, toon_status status, toon_error *err) {
   napi_value text = nullptr;
+  Scratch scratch(e);
   if (status == TOON_OK) status = make_string(e, toon_buf_slice(&e->out), false, &text, err);
-  trim(&e->out);
-  trim(&e->text);
-  trim(&e->units);
-  trim(&e->keys);
   return status == TOON_OK ? text : fail(e, err);
 }
 

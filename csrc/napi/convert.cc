@@ -25,7 +25,7 @@ bool byte_array(Env *e, napi_value value, toon_slice *out) {
   return true;
 }
 
-bool read_units(Env *e, napi_value value, size_t *count) {
+bool read_units(Env *e, napi_value value, size_t *count, uint64_t max = UINT64_MAX) {
   if (toon_buf_reserve(&e->units, 4096) == TOON_OK) {
     size_t room = e->units.cap / 2, n;
     auto *units = reinterpret_cast<char16_t *>(e->units.ptr);
@@ -39,6 +39,12 @@ bool read_units(Env *e, napi_value value, size_t *count) {
       return true;
     }
     napi_get_value_string_utf16(e->env, value, nullptr, 0, &n);
+    if (n > max) { /* no unit takes less than a byte */
+      toon_error err;
+      toon_fail(&err, TOON_EVALUETOOBIG, "the value has %zu bytes; maxValueSize is %llu", n, (unsigned long long)max);
+      fail(e, &err);
+      return false;
+    }
     if (toon_buf_reserve(&e->units, 2 * (n + 2)) == TOON_OK) {
       units = reinterpret_cast<char16_t *>(e->units.ptr);
       napi_get_value_string_utf16(e->env, value, units, e->units.cap / 2, count);
@@ -183,11 +189,17 @@ bool read_property(Env *e, napi_value object, const char *name, std::string *out
   return read;
 }
 
-bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out) {
+Scratch::~Scratch() {
+  const size_t kept = 8 << 20;
+  for (toon_buf *buf : {&e->units, &e->text, &e->keys, &e->out})
+    if (buf->cap > kept) toon_buf_free(buf);
+}
+
+bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out, uint64_t max) {
   size_t n;
   switch (given) {
   case GIVEN_STRING:
-    if (!read_units(e, value, &n)) return false;
+    if (!read_units(e, value, &n, max)) return false;
     *input = TOON_INPUT_UTF16;
     *out = toon_slice_of(e->units.ptr, 2 * n);
     return true;

@@ -15,8 +15,16 @@ bool read_key(Env *e, napi_value value, toon_key *out);
 /* The kinds of value that JavaScript tells apart; lib/values.js has the same list. */
 enum Given { GIVEN_STRING = 0, GIVEN_JSON = 1, GIVEN_BYTES = 2 };
 
-/* Read a value to be stored, into scratch. False with an exception pending. */
-bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out);
+/* Read a value to be stored, into scratch; a string is not if it must have more than `max` bytes. False with an exception
+ * pending. */
+bool read_value(Env *e, napi_value value, int given, toon_input *input, toon_slice *out, uint64_t max = UINT64_MAX);
+
+/* Gives scratch back at its end that a long value has made large. */
+struct Scratch {
+  explicit Scratch(Env *env) : e(env) {}
+  ~Scratch();
+  Env *e;
+};
 
 /* A JavaScript string as UTF-8, into e->text. False with an exception pending. */
 bool read_text(Env *e, napi_value value, toon_slice *out);

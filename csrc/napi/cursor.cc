@@ -113,7 +113,7 @@ napi_value js_cursorOpen(napi_env env, napi_callback_info info) {
   cursor->handle = c.e->cursors.add(cursor.get());
   if (!cursor->handle) {
     if (!from.held) toon_snapshot_close(cursor->snapshot);
-    return fail(c.e, TOON_ENOMEM, "too many ranges are open");
+    return fail(c.e, TOON_ENOMEM, "too many ranges are open: read them to their end, or return() them");
   }
   cursor->held = from.held;
   if (from.held) from.held->uses++;

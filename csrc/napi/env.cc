@@ -191,7 +191,12 @@ template <class T> T *look_up(Env *e, const Table<T> &table, napi_value handle) 
 } // namespace
 
 Store *store_of(Env *e, napi_value handle) { return look_up(e, e->stores, handle); }
-Arena *arena_of(Env *e, napi_value handle) { return look_up(e, e->arenas, handle); }
+Arena *arena_of(Env *e, napi_value handle) {
+  Arena *arena = look_up(e, e->arenas, handle);
+  if (!arena || !arena->submitted) return arena;
+  fail_gone(e);
+  return nullptr;
+}
 Cursor *cursor_of(Env *e, napi_value handle) { return look_up(e, e->cursors, handle); }
 Query *query_of(Env *e, napi_value handle) { return look_up(e, e->queries, handle); }
 

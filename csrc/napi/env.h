@@ -143,6 +143,7 @@ struct Store {
   Handle handle;
   uint32_t busy = 0;
   bool closing = false;
+  uint64_t max_value_size = UINT64_MAX;
   std::atomic<bool> stop_compaction{false};
   napi_deferred closed = nullptr;
   napi_ref words = nullptr; /* the version words of its cache */

@@ -75,16 +75,23 @@ struct Use {
     query = query_of(e, handle);
     if (!query) return;
     if (query->busy) {
-      fail(e, TOON_EINVAL, "the query is being read by for await");
+      fail(e, TOON_EINVAL, "the query is being read already");
       query = nullptr;
       return;
     }
     napi_valuetype type = napi_undefined;
     napi_typeof(e->env, test, &type);
     if (type == napi_function) toon_query_ask(query->query, Ask::ask, &ask);
+    query->busy = true; /* a regular expression can be anybody's function, which may close the query or its store */
+    store = query->store;
+    store_hold(store);
   }
   ~Use() {
-    if (query) toon_query_ask(query->query, nullptr, nullptr);
+    if (!query) return;
+    toon_query_ask(query->query, nullptr, nullptr);
+    query->busy = false;
+    if (query->closed) query_close(ask.e, query);
+    store_release(store);
   }
   /* What a call that failed returns. */
   napi_value failed(const toon_error *err) {
@@ -94,6 +101,7 @@ struct Use {
   }
   Ask ask;
   Query *query;
+  Store *store;
 };
 
 bool read_texts(Env *e, napi_value array, std::vector<std::string> *out) {
@@ -161,6 +169,7 @@ napi_value js_queryOpen(napi_env env, napi_callback_info info) {
   Call<13> c(env, info);
   Env *e = c.e;
   Source from(e, c[0]);
+  Scratch scratch(e);
   if (!from.store) return nullptr;
   std::unique_ptr<Query> query(new (std::nothrow) Query());
   if (!query) return fail(e, TOON_ENOMEM, nullptr);
@@ -209,7 +218,8 @@ napi_value js_queryOpen(napi_env env, napi_callback_info info) {
   if (!snapshot && toon_snapshot_open(from.store->db, &snapshot, &err) != TOON_OK) return fail(e, &err);
   toon_status status = toon_query_open(from.store->db, snapshot, &o, &query->query, &err);
   if (status == TOON_OK) query->handle = e->queries.add(query.get());
-  if (status == TOON_OK && !query->handle) status = toon_fail(&err, TOON_ENOMEM, "too many queries are open");
+  if (status == TOON_OK && !query->handle)
+    status = toon_fail(&err, TOON_ENOMEM, "too many queries are open: read them to their end, or return() them");
   if (status != TOON_OK) {
     toon_query_close(query->query);
     if (!from.held) toon_snapshot_close(snapshot);
@@ -242,7 +252,7 @@ napi_value js_queryNextAsync(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
   Query *query = query_of(c.e, c[0]);
   if (!query) return nullptr;
-  if (query->busy) return fail(c.e, TOON_EINVAL, "the query is being read by for await");
+  if (query->busy) return fail(c.e, TOON_EINVAL, "the query is being read already");
   Chunk *chunk = new (std::nothrow) Chunk(c.e, query, (size_t)c.integer(1));
   if (!chunk) return fail(c.e, TOON_ENOMEM, nullptr);
   napi_value promise = nullptr;

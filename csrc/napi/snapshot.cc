@@ -35,7 +35,7 @@ napi_value js_snapshotOpen(napi_env env, napi_callback_info info) {
   snapshot->handle = c.e->snapshots.add(snapshot.get());
   if (!snapshot->handle) {
     toon_snapshot_close(snapshot->snapshot);
-    return fail(c.e, TOON_ENOMEM, "too many snapshots and transactions are open");
+    return fail(c.e, TOON_ENOMEM, "too many snapshots and transactions are open: close(), commit() or rollback() them");
   }
   return make_number(c.e, -snapshot.release()->handle);
 }

@@ -50,6 +50,7 @@ struct Open : Task {
       toon_close(db, nullptr);
       status = toon_fail(&err, TOON_ENOMEM, "too many stores are open");
     }
+    if (store) store->max_value_size = options.max_value_size;
     settle(e, deferred, store ? make_number(e, store->handle) : nullptr, &err);
   }
 

@@ -83,9 +83,19 @@ napi_value js_arenaPut(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) ||
+      !read_value(c.e, c[3], c.integer(1), &input, &value, arena->store->max_value_size))
+    return nullptr;
+  Scratch scratch(c.e);
   if (toon_batch_put(arena->batch, key, input, value, nullptr, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
+}
+
+/* The time so many ms from now, as a JavaScript Date can hold it. */
+static int64_t later(const Store *store, double ms) {
+  const double latest = 8.64e15;
+  double at = (double)toon_now(store->db) + ms;
+  return (int64_t)(at < latest ? at : latest);
 }
 
 /* The last four arguments of arenaPutWith and arenaRow: ttl (ms, 0 = none), expiresAt (ms since 1970, 0 =
@@ -94,7 +104,7 @@ static toon_put_options put_options(const Store *store, Env *e, const napi_value
   double n[4] = {0, 0, 0, 0};
   for (int i = 0; i < 4; i++) napi_get_value_double(e->env, argv[i], &n[i]);
   toon_put_options out = {};
-  out.expires_at = n[0] > 0 ? toon_now(store->db) + (int64_t)n[0] : (int64_t)n[1];
+  out.expires_at = n[0] > 0 ? later(store, n[0]) : (int64_t)n[1];
   out.conditions = (uint32_t)n[2];
   out.version = (uint64_t)n[3];
   return out;
@@ -108,7 +118,10 @@ napi_value js_arenaPutWith(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_key(c.e, c[2], &key) || !read_value(c.e, c[3], c.integer(1), &input, &value)) return nullptr;
+  if (!arena || !read_key(c.e, c[2], &key) ||
+      !read_value(c.e, c[3], c.integer(1), &input, &value, arena->store->max_value_size))
+    return nullptr;
+  Scratch scratch(c.e);
   toon_put_options options = put_options(arena->store, c.e, c.argv + 4);
   if (toon_batch_put(arena->batch, key, input, value, &options, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
@@ -121,7 +134,8 @@ napi_value js_arenaRow(napi_env env, napi_callback_info info) {
   toon_input input;
   toon_slice value;
   toon_error err;
-  if (!arena || !read_value(c.e, c[2], c.integer(1), &input, &value)) return nullptr;
+  if (!arena || !read_value(c.e, c[2], c.integer(1), &input, &value, arena->store->max_value_size)) return nullptr;
+  Scratch scratch(c.e);
   toon_put_options options = put_options(arena->store, c.e, c.argv + 3);
   if (toon_batch_row_put(arena->batch, input, value, &options, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
@@ -146,7 +160,7 @@ napi_value js_arenaExpire(napi_env env, napi_callback_info info) {
   toon_error err;
   if (!arena || !read_key(c.e, c[1], &key)) return nullptr;
   double ttl = c.number(2);
-  int64_t at = ttl > 0 ? toon_now(arena->store->db) + (int64_t)ttl : 0;
+  int64_t at = ttl > 0 ? later(arena->store, ttl) : 0;
   if (toon_batch_expire(arena->batch, key, at, &err) != TOON_OK) return fail(c.e, &err);
   return wrote(c.e, arena);
 }
@@ -163,7 +177,7 @@ napi_value js_arenaClear(napi_env env, napi_callback_info info) {
 }
 
 /* arenaBegin(arena), arenaEnd(arena), arenaAbandon(arena): what is written between begin and end is one
- * member */
+ * member. arenaAbandon does nothing for an arena that is gone */
 napi_value js_arenaBegin(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Arena *arena = arena_of(c.e, c[0]);
@@ -221,8 +235,8 @@ napi_value js_arenaEnd(napi_env env, napi_callback_info info) {
 
 napi_value js_arenaAbandon(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
-  Arena *arena = arena_of(c.e, c[0]);
-  if (!arena) return nullptr;
+  Arena *arena = c.e->arenas.get(c.handle(0));
+  if (!arena || arena->submitted || env_forked(c.e)) return nullptr;
   toon_batch_abandon(arena->batch);
   for (; arena->snapshots.size() > arena->begun; arena->snapshots.pop_back()) snapshot_release(arena->snapshots.back());
   return nullptr;

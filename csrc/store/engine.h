@@ -311,5 +311,7 @@ toon_status background_checkpoint(store_engine *engine, toon_error *err);
 /* ---- recover.c ---- */
 /* Bring the engine's state up from the directory: manifest, runs, replay, cut, rewrite. */
 toon_status engine_recover(store_engine *engine, bool may_create, toon_error *err);
+/* TOON_ENOTFOUND: no store at this path, and none is to be made. */
+toon_status engine_absent(const char *path, const toon_options *options, toon_error *err);
 
 #endif

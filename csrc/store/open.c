@@ -153,7 +153,7 @@ static toon_status find_directory(os_vfs *vfs, const char *path, const toon_opti
     if (status != TOON_OK) return status;
     if (e) return toon_fail_os(err, e, "mkdir", path);
   }
-  if (e == ENOENT) return toon_fail_at(err, TOON_ENOTFOUND, path, -1, "%s", toon_status_text(TOON_ENOTFOUND));
+  if (e == ENOENT) return engine_absent(path, options, err);
   if (e == ENOTDIR || (!e && !st->is_dir))
     return toon_fail_at(err, TOON_EINVAL, path, -1, "the location is a file; a store is a directory");
   if (e) return toon_fail_os(err, e, "stat", path);

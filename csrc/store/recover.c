@@ -530,9 +530,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   if (!r->found_count && r->state != MANIFEST_MISSING) return corrupt(r, 0, 0, err, "the log is missing");
   if (r->found_count) TOON_TRY(check_headers(r, err));
   if (!r->found_count) { /* nothing, or a file whose creation was cut short */
-    if (engine->options.read_only || !may_create)
-      return toon_fail_at(err, TOON_ENOTFOUND, engine->directory, -1,
-                          "there is no store here; pass createIfMissing: true to create one");
+    if (engine->options.read_only || !may_create) return engine_absent(engine->directory, &engine->options, err);
     return create_store(r, err);
   }
   if (engine->options.error_if_exists)
@@ -600,6 +598,12 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
     TOON_TRY(commit_write_group(engine, true, err));
   }
   return engine_checkpoint(engine, false, err);
+}
+
+toon_status engine_absent(const char *path, const toon_options *options, toon_error *err) {
+  return toon_fail_at(err, TOON_ENOTFOUND, path, -1, "%s",
+                      options->read_only ? "there is no store here, and readOnly does not make one"
+                                         : toon_status_text(TOON_ENOTFOUND));
 }
 
 toon_status engine_recover(store_engine *engine, bool may_create, toon_error *err) {

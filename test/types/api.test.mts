@@ -48,6 +48,10 @@ const plain = await anything.put('a', 1, { ttl: 1000 })
 expect<typeof plain, void>()
 const written = await anything.put('a', 1, { ifAbsent: true })
 expect<typeof written, boolean>()
+const either = await anything.put('a', 1, { ifAbsent: Math.random() > 0.5 })
+expect<typeof either, boolean | void>()
+const certain = await anything.put('a', 1, { ifAbsent: false })
+expect<typeof certain, void>()
 const swapped = await anything.put('a', 1, { ifVersion: 3, ttl: 5 })
 expect<typeof swapped, boolean>()
 // @ts-expect-error a ToonStore has no cache
@@ -212,6 +216,8 @@ const updated = await products.update('x', old => old && { ...old, price: 2 })
 void updated?._id
 for await (const one of products.find()) void one.tags.length
 await db.transaction(tx => tx.collection<Product>('products').put('y', { name: 'b', price: 1, tags: [] }))
+const renamed = await db.transaction(async tx => tx.collection<Product>('products').update('y', async old => ({ ...old!, name: 'c' })))
+expect<typeof renamed, typeof updated>()
 const context: string = db.context([{ title: 'a', query: { collection: 'products', where: { price: 1 } } }, { title: 'b', priority: 1 }], { maxTokens: 9 })
 for await (const chunk of db.exportToon({ prefix: 'a', fields: ['name'] })) void (chunk + context)
 for await (const chunk of products.exportToon({ where: { price: 1 }, name: 'x' })) void chunk.length
