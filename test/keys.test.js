@@ -17,7 +17,7 @@ const bytes = [
 describe('many reads of bytes on another thread', () => {
   const { openStore } = setup()
 
-  it('get their own found each, behind a slab that is full too', async () => {
+  it('get their own bytes each, behind a slab that is full too', async () => {
     const db = await openStore({ durability: 'close' })
     const value = i => Buffer.alloc(1000, i)
     await db.batch(Array.from({ length: 100 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i % 9 === 8 ? { i } : value(i) })))
