@@ -10,7 +10,7 @@
     {
       'target_name': 'toonstore',
       'sources': [
-        '<!@(node -p "[\'base\',\'os\',\'toon\',\'log\',\'index\',\'cache\',\'store\',\'query\',\'resp\',\'napi\'].flatMap(r => { try { return fs.readdirSync(\'csrc/\' + r).filter(f => /[.]cc?$/.test(f)).map(f => \'csrc/\' + r + \'/\' + f) } catch { return [] } }).join(\' \')")',
+        '<!@(node -p "[\'base\',\'os\',\'toon\',\'log\',\'index\',\'cache\',\'column\',\'store\',\'query\',\'resp\',\'napi\'].flatMap(r => { try { return fs.readdirSync(\'csrc/\' + r).filter(f => /[.]cc?$/.test(f)).map(f => \'csrc/\' + r + \'/\' + f) } catch { return [] } }).join(\' \')")',
       ],
       'include_dirs': ['csrc', '<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED', '_GNU_SOURCE'],

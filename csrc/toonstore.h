@@ -243,6 +243,29 @@ void toon_cursor_close(toon_cursor *cursor);
 /* The stored key token of a row id or key is never shown; values are read by the functions of toon/toon.h on row->field:
  * toon_field_to_json, toon_field_to_string, toon_field_to_bytes, toon_field_to_document. */
 
+/* ------------------------------------------------------------------------------------------------ columns
+ *
+ * Column files (column/column.h) of the documents under a prefix, which ends with a slash. They are made in the background,
+ * after checkpoints, and lag behind; what they lack is known. They are derived data: never backed up, made again when lost. */
+
+/* Keep a file with these fields from now on; count 0: those that the documents have. Nothing on a read-only store. A file that
+ * a directory has is used, and kept up to date, without this too. */
+toon_status toon_columns_keep(toon_db *db, toon_slice prefix, const toon_path *paths, size_t count, toon_error *err);
+/* Keep none any more. */
+toon_status toon_columns_drop(toon_db *db, toon_slice prefix, toon_error *err);
+/* Bring the file up to what is committed now, and wait. TOON_EINVAL if none is kept. */
+toon_status toon_columns_build(toon_db *db, toon_slice prefix, toon_error *err);
+
+/* What a snapshot may use: a file, and the ids (keys without the prefix) that are to be read from the log instead, in order. */
+typedef struct toon_columns toon_columns;
+struct column_file;
+/* *out is NULL if there is nothing to use. Else it is to be released. */
+toon_status toon_columns_use(toon_db *db, const toon_snapshot *snapshot, toon_slice prefix, toon_columns **out,
+                             toon_error *err);
+struct column_file *toon_columns_file(const toon_columns *columns);
+const toon_slice *toon_columns_changed(const toon_columns *columns, size_t *count);
+void toon_columns_release(toon_columns *columns); /* NULL is fine */
+
 /* ------------------------------------------------------------------------------------------------ upkeep */
 
 /* Everything acknowledged so far is on disk when this returns. */

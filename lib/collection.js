@@ -13,12 +13,13 @@ const { readMany } = require('./rows')
 const { entryOf } = require('./indexkeys')
 const { Indexes, isDocument } = require('./indexes')
 const { makeId, checkId } = require('./ids')
+const { parseFields } = require('./fields')
 const queries = require('./query')
 
 const RETRIES = 1e6 // conflicts of one call with others are no affair of the caller's
 const MAX_NAME = 1000 // bytes
 
-const COLLECTION_OPTIONS = new Set(['indexes'])
+const COLLECTION_OPTIONS = new Set(['indexes', 'columns'])
 
 function checkName (name) {
   if (typeof name !== 'string') throw invalidType(`the name of a collection must be a string (got ${show(name)})`)
@@ -341,11 +342,25 @@ class CollectionView {
   }
 
   /**
+   * The documents of find() by columns: for each field a typed array if all its values are numbers, else an array. What a
+   * document lacks is null.
+   *
+   * @param {object} query - of find(); fields are needed
+   * @returns {{ rows: number, columns: { [field: string]: Int32Array|Float64Array|Array } }}
+   * @example
+   * const { columns: { price } } = products.findColumns({ where: { stock: { $gt: 0 } }, fields: ['price'] })
+   */
+  findColumns (query) {
+    return queries.findColumns(this.#place, this.#from, query)
+  }
+
+  /**
    * Run a query and tell what was read, and by which plan.
    *
    * @param {object} [query] - of find()
-   * @returns {{ plan: 'scan'|'ids'|'index', index: string[]|null, ranges: number, sorted: boolean, entriesRead: number,
-   *   rowsRead: number, bytesRead: number, rowsReturned: number }} sorted: in memory
+   * @returns {{ plan: 'scan'|'ids'|'index'|'columns', index: string[]|null, ranges: number, sorted: boolean,
+   *   entriesRead: number, rowsRead: number, bytesRead: number, rowsReturned: number, blocks: number, blocksRead: number }}
+   *   sorted: in memory
    */
   explain (query) {
     return queries.explain(this.#place, this.#from, query)
@@ -426,6 +441,20 @@ class Collection extends CollectionView {
   async declareAgain () {
     if (this.#specs.length === 0 || this.#from.all(this.#writer.handle).length > 0) return
     for (const [fields, options] of this.#specs) await this.#indexes.create(fields, options)
+  }
+
+  /** @private true: columns of the fields that documents have; false: none. */
+  keepColumns (columns) {
+    if (columns === false) {
+      native.columnsDrop(this.#writer.handle, this.#from.prefix)
+      return
+    }
+    if (columns !== true && !Array.isArray(columns)) {
+      throw invalidType(`columns must be an array of fields, true or false (got ${show(columns)})`)
+    }
+    const paths = columns === true ? undefined : parseFields(columns).filter(path => path.join('.') !== '_id')
+    if (paths?.length === 0) throw invalidType('columns names no field; ids are always kept with them')
+    native.columnsKeep(this.#writer.handle, this.#from.prefix, paths)
   }
 
   /** @private The collection at a snapshot. */
@@ -544,6 +573,17 @@ class Collection extends CollectionView {
   }
 
   /**
+   * Bring the columns up to what has been written so far. They are brought up to date by themselves, later; queries are
+   * right at any time, and read from the log what columns lack.
+   *
+   * @returns {Promise<void>}
+   * @throws by rejection: TOON_EINVAL if the collection keeps no columns; TOON_EREADONLY, TOON_ENOSPC
+   */
+  buildColumns () {
+    return native.columnsBuild(this.#writer.handle, this.#from.prefix)
+  }
+
+  /**
    * Build all indexes again: after documents were written past the collection (db.put, the server). The old ones are used,
    * and unique, until the new ones are there, and stay if one cannot be made.
    *
@@ -622,6 +662,7 @@ class Collections {
       collection = new Collection(this.#store, this.#writer, name)
       this.#byName.set(name, collection)
     }
+    if (given.columns !== undefined) collection.keepColumns(given.columns)
     if (given.indexes !== undefined) collection.declare(given.indexes)
     return collection
   }

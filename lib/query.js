@@ -2,7 +2,7 @@
 // Queries of collections: options, and what a query gives. Filters, order, fields and sums are worked out by the engine from
 // the stored text (csrc/query); JavaScript gets the JSON of what is handed out, a chunk at a time.
 
-const { native, integers, doubles, ROWS_PER_CALL } = require('./binding')
+const { native, integers, doubles } = require('./binding')
 const { invalidType, show } = require('./errors')
 const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
 const { parseFields } = require('./fields')
@@ -13,13 +13,17 @@ const { valueKey, valueAt, baseOf } = require('./indexkeys')
 const { plan } = require('./plan')
 const { encode } = require('./encoding')
 const { exportToon } = require('./export')
+const { canGenerate, rowsOf, columnsOf } = require('./tables')
 
 // Flags of csrc/napi/query.cc.
 const REVERSE = 1
 const PICKS = 2
 const NULLS = 4
+const COLUMNS = 8
 
 const FIRST_CHUNK = 16
+const ROWS_OF_COLUMNS = 4096 // of a chunk
+const FEW = 64 // documents: to get at columns is not worth it
 const MAX = Number.MAX_SAFE_INTEGER
 
 const FIND_OPTIONS = new Set(['where', 'fields', 'orderBy', 'limit', 'offset', 'signal'])
@@ -80,7 +84,10 @@ function openQuery (place, from, query) {
     const chosen = plan(snapshot, from.prefix, indexes, tree, order, limit !== undefined)
     const { paths, program, test } = compile(tree)
     const sort = chosen.sorted ? [] : order
-    const flags = (chosen.reverse ? REVERSE : 0) | (fields === undefined ? 0 : PICKS) | (query.nulls ? NULLS : 0)
+    const few = tree === null && sort.length === 0 && limit !== undefined && limit + offset <= FEW
+    const columns = chosen.kind === 'scan' && !chosen.reverse && !few && (fields !== undefined || tree !== null)
+    const flags = (columns ? COLUMNS : 0) | (chosen.reverse ? REVERSE : 0) | (fields === undefined ? 0 : PICKS) |
+      (query.nulls ? NULLS : 0)
     const handle = native.queryOpen(snapshot, from.prefix, chosen.base, chosen.parts, flags, offset, limit ?? -1,
       chosen.bounds, paths, program, fields, sort.map(o => o.path), Uint8Array.from(sort, o => o.descending ? 1 : 0))
     return { handle, test, plan: chosen }
@@ -135,18 +142,22 @@ class Found {
     this.#store = null
   }
 
-  // Take a chunk: [1 if that was the end else 0, document, …].
-  #take (text) {
-    const chunk = JSON.parse(text)
-    if (chunk[0] === 1) this.#close()
-    this.#chunk = chunk
-    this.#at = 1
-    return chunk.length > 1
+  // Take a chunk: a table, or JSON, [1 if that was the end else 0, document, …].
+  #take (given) {
+    if (typeof given === 'string') {
+      this.#chunk = JSON.parse(given)
+      this.#at = 1
+      if (this.#chunk[0] === 1) this.#close()
+    } else {
+      this.#chunk = rowsOf(given)
+      this.#at = 0
+    }
+    return this.#chunk.length > this.#at
   }
 
   #wanted () {
     const rows = this.#rows
-    this.#rows = Math.min(rows * 4, ROWS_PER_CALL)
+    this.#rows = Math.min(rows * 4, ROWS_OF_COLUMNS)
     return rows
   }
 
@@ -154,7 +165,7 @@ class Found {
     if (this.#query === 0) return false
     try {
       this.#signal?.throwIfAborted()
-      return this.#take(native.queryNext(this.#query, this.#wanted(), this.#test))
+      return this.#take(native.queryNext(this.#query, this.#wanted(), this.#test, canGenerate))
     } catch (err) {
       if (err?.code !== 'TOON_EINVAL') this.#close() // else it is being read already
       throw err
@@ -166,7 +177,7 @@ class Found {
     if (this.#test !== undefined || this.#query === 0) return this.#fetch()
     try {
       this.#signal?.throwIfAborted()
-      return this.#take(await native.queryNextAsync(this.#query, this.#wanted()))
+      return this.#take(await native.queryNextAsync(this.#query, this.#wanted(), canGenerate))
     } catch (err) {
       this.#close()
       throw err
@@ -198,7 +209,7 @@ class Found {
    */
   toArray () {
     const out = []
-    if (this.#rows === FIRST_CHUNK) this.#rows = ROWS_PER_CALL
+    if (this.#rows === FIRST_CHUNK) this.#rows = ROWS_OF_COLUMNS
     do {
       while (this.#at < this.#chunk.length) out.push(this.#chunk[this.#at++])
     } while (this.#fetch())
@@ -272,21 +283,82 @@ function explain (place, from, options) {
   const parsed = parseQuery(options, FIND_OPTIONS)
   return once(place, from, parsed, ({ handle, test, plan: chosen }) => {
     let returned = 0
-    for (let chunk = [0]; chunk[0] === 0; returned += chunk.length - 1) {
-      chunk = JSON.parse(native.queryNext(handle, ROWS_PER_CALL, test))
+    for (let end = false; !end;) {
+      const given = native.queryNext(handle, ROWS_OF_COLUMNS, test, true)
+      if (typeof given !== 'string') {
+        returned += given[1]
+        continue
+      }
+      const chunk = JSON.parse(given)
+      end = chunk[0] === 1
+      returned += chunk.length - 1
     }
     native.queryCounted(handle)
+    const columns = doubles[6] >= 0
     return {
-      plan: chosen.kind,
+      plan: columns ? 'columns' : chosen.kind,
       index: chosen.index === undefined ? null : [...chosen.index.fields],
       ranges: chosen.bounds.length / 2,
       sorted: !chosen.sorted,
       entriesRead: doubles[3],
       rowsRead: doubles[4],
       bytesRead: doubles[5],
-      rowsReturned: returned
+      rowsReturned: returned,
+      blocks: columns ? doubles[6] : 0,
+      blocksRead: columns ? doubles[7] : 0
     }
   })
+}
+
+// A list of values at its end another's: numbers stay typed as long as all are.
+function joined (parts, rows) {
+  const Type = parts.every(part => part instanceof Int32Array) ? Int32Array
+    : parts.every(part => !Array.isArray(part)) ? Float64Array : Array
+  const out = new Type(rows)
+  let at = 0
+  for (const part of parts) {
+    if (Type === Array) for (let i = 0; i < part.length; i++) out[at + i] = part[i]
+    else out.set(part, at)
+    at += part.length
+  }
+  return out
+}
+
+/** The documents of find() by columns. */
+function findColumns (place, from, options) {
+  const parsed = parseQuery(options, FIND_OPTIONS)
+  if (parsed.fields === undefined || parsed.fields.length === 0) {
+    throw invalidType('findColumns needs fields: it gives a column for each')
+  }
+  parsed.nulls = true
+  const names = parsed.fields.map(path => path.join('.'))
+  const parts = names.map(() => [])
+  let rows = 0
+  once(place, from, parsed, ({ handle, test }) => {
+    for (let end = false; !end;) {
+      parsed.signal?.throwIfAborted()
+      const given = native.queryNext(handle, ROWS_OF_COLUMNS, test, true)
+      if (typeof given !== 'string') {
+        rows += given[1]
+        columnsOf(given).forEach((column, i) => parts[i].push(column))
+        continue
+      }
+      const [last, ...documents] = JSON.parse(given)
+      end = last === 1
+      if (documents.length === 0) continue
+      rows += documents.length
+      names.forEach((name, i) => {
+        const values = documents.map(document => document[name])
+        const numbers = values.every(value => typeof value === 'number')
+        const whole = numbers && values.every(value => (value | 0) === value)
+        parts[i].push(whole ? Int32Array.from(values) : numbers ? Float64Array.from(values) : values)
+      })
+    }
+  })
+  const columns = {}
+  names.forEach((name, i) => Object.defineProperty(columns, name,
+    { value: joined(parts[i], rows), enumerable: true, writable: true, configurable: true }))
+  return { rows, columns }
 }
 
 function toToon (place, from, options) {
@@ -379,4 +451,4 @@ function exportQuery (view, options) {
   return exportToon(rows, { keyed: false, name, delimiter, columns })
 }
 
-module.exports = { find, findOne, count, explain, toToon, exportQuery, aggregate }
+module.exports = { find, findOne, findColumns, count, explain, toToon, exportQuery, aggregate }

@@ -7,6 +7,7 @@ const INT = '1'
 const DOUBLE = '2'
 const BOOL = '3'
 const TEXT = '4'
+const DICT = '6'
 
 const FACTORIES_MAX = 1000
 
@@ -39,13 +40,16 @@ function compile (pattern) {
       case BOOL:
         columns += `const c${i} = new Uint8Array(numbers, at, rows); at += (rows + 7) & -8\n`
         break
+      case DICT:
+        columns += `const d${i} = JSON.parse(texts[${texts++}]), c${i} = new Uint16Array(numbers, at, rows); at += (2 * rows + 7) & -8\n`
+        break
       case TEXT:
         columns += `const c${i} = texts[${texts++}].split('\\n')\n`
         break
       default:
         columns += `const c${i} = JSON.parse(texts[${texts++}])\n`
     }
-    row += (kind === BOOL ? `${element} === 1` : element) + cell.slice(1)
+    row += (kind === BOOL ? `${element} === 1` : kind === DICT ? `d${i}[${element}]` : element) + cell.slice(1)
   })
   row = row.replaceAll('"__proto__":', '["__proto__"]:')
   return new Function('rows', 'numbers', 'texts',
@@ -88,4 +92,37 @@ function assemble (parts) {
   return value
 }
 
-module.exports = { assemble, canGenerate }
+/** The objects of a table as queries give it. */
+function rowsOf ([pattern, rows, numbers, texts]) {
+  return factoryOf(pattern)(rows, numbers, texts)
+}
+
+/**
+ * The columns of a table as queries give it, in their order: typed arrays of numbers, arrays of all else.
+ *
+ * @returns {(Int32Array|Float64Array|Array)[]}
+ */
+function columnsOf ([pattern, rows, numbers, texts]) {
+  let at = 0
+  let text = 0
+  const take = (Type, width) => {
+    const from = at
+    at += (width * rows + 7) & -8
+    return new Type(numbers, from, rows)
+  }
+  return pattern.split('\x01').slice(1).map(cell => {
+    switch (cell[0]) {
+      case INT: return take(Int32Array, 4)
+      case DOUBLE: return take(Float64Array, 8)
+      case BOOL: return Array.from(take(Uint8Array, 1), byte => byte === 1)
+      case DICT: {
+        const values = JSON.parse(texts[text++])
+        return Array.from(take(Uint16Array, 2), code => values[code])
+      }
+      case TEXT: return texts[text++].split('\n')
+      default: return JSON.parse(texts[text++])
+    }
+  })
+}
+
+module.exports = { assemble, canGenerate, rowsOf, columnsOf }

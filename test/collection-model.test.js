@@ -39,14 +39,15 @@ function byName (value) {
 describe('the model of collections', () => {
   const { folder, keep } = setup()
 
-  it(`agrees with a plain filter over ${STEPS} steps (seed ${SEED})`, async function () {
+  const title = columns => `agrees with a plain filter over ${STEPS} steps${columns ? ', read from columns' : ''} (seed ${SEED})`
+  for (const columns of [false, true]) it(title(columns), async function () {
     this.timeout(3600000)
     const pick = random(SEED)
     const one = list => list[pick(list.length)]
     const chance = n => pick(n) === 0
     const scalar = () => one([() => null, () => chance(2), () => one(NUMBERS), () => one(NUMBERS), () => one(TEXTS), () => one(TEXTS)])()
     const value = depth => {
-      if (depth === 0 || !chance(5)) return scalar()
+      if (depth === 0 || !chance(columns ? 400 : 5)) return scalar() // arrays and objects are in no column
       if (chance(2)) return Array.from({ length: pick(4) }, () => value(depth - 1))
       return Object.fromEntries(Array.from({ length: pick(3) }, (_, i) => [one(['x', 'y', 'k']) + i, value(depth - 1)]))
     }
@@ -100,7 +101,7 @@ describe('the model of collections', () => {
     let db, docs
     const open = async () => {
       db = keep(await ToonStore.open(dir, { segmentSize: 16384, checkpointBytes: 8192, durability: 'close' }))
-      docs = db.collection('docs')
+      docs = db.collection('docs', columns ? { columns: one([true, ['a', 'b', 'c', 'n.x', 'n.y', ['w z']], ['a', 'b', 'n.x']]) } : {})
     }
     await open()
     const model = new Map()
@@ -161,14 +162,21 @@ describe('the model of collections', () => {
         await open()
       },
       compact: () => db.compact(),
+      buildColumns: () => columns ? docs.buildColumns() : db.sync(),
       checkpoint: () => db.checkpoint()
     }
-    const rare = ['createIndex', 'dropIndex', 'reopen', 'compact', 'checkpoint']
+    const rare = ['createIndex', 'dropIndex', 'reopen', 'compact', 'checkpoint', 'buildColumns', 'buildColumns']
     const often = ['insert', 'put', 'put', 'put', 'update', 'update', 'delete', 'transaction']
 
     async function check (given) {
       const expected = reference.find(all(), given)
       plans.add(docs.explain(given).plan)
+      if (given.fields !== undefined && given.offset === undefined && given.limit === undefined && given.orderBy === undefined) {
+        const { rows, columns: found } = docs.findColumns(given)
+        const byColumns = Array.from({ length: rows }, (_, i) => JSON.stringify(given.fields.map(name => found[name][i])))
+        const wanted = expected.map(d => JSON.stringify(given.fields.map(name => d[name] ?? null)))
+        assert.deepEqual(byColumns.sort(), wanted.sort())
+      }
       const found = docs.find(given).toArray()
       if (given.orderBy === undefined && (given.limit !== undefined || given.offset !== undefined)) {
         assert.equal(found.length, expected.length) // any of them
@@ -206,7 +214,7 @@ describe('the model of collections', () => {
       }
     }
     assert.deepEqual(docs.find({ orderBy: '_id' }).toArray(), all().sort((a, b) => reference.compare(a._id, b._id)))
-    assert.deepEqual([...plans].sort(), ['ids', 'index', 'scan'])
+    assert.deepEqual([...plans].sort(), columns ? ['columns', 'ids', 'index', 'scan'] : ['ids', 'index', 'scan'])
     for (const { fields } of docs.indexes()) await docs.dropIndex(fields)
     assert.equal(db.count({ prefix: '$index/' }), 0)
   })

@@ -12,8 +12,9 @@ const doors = {
   log: ['os', 'toon', 'base'],
   index: ['os', 'base'],
   cache: ['base'],
-  store: ['base', 'os', 'toon', 'log', 'index', 'cache', 'toonstore.h'],
-  query: ['toonstore.h', 'base', 'toon'],
+  column: ['os', 'toon', 'base'],
+  store: ['base', 'os', 'toon', 'log', 'index', 'cache', 'column', 'toonstore.h'],
+  query: ['toonstore.h', 'base', 'toon', 'column'],
   resp: ['toonstore.h', 'base'],
   napi: ['toonstore.h', 'query/query.h', 'resp/server.h', 'base/utf.h'], // JavaScript strings are UTF-16: the conversion is shared
   'toonstore.h': ['base', 'toon/toon.h']

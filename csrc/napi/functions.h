@@ -41,6 +41,9 @@
   X(queryGroups)               \
   X(queryCounted)              \
   X(queryClose)                \
+  X(columnsKeep)               \
+  X(columnsDrop)               \
+  X(columnsBuild)              \
   /* snapshot.cc */            \
   X(snapshotOpen)              \
   X(snapshotClose)             \

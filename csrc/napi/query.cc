@@ -10,7 +10,7 @@ namespace toonstore {
 
 namespace {
 
-enum { REVERSE = 1, PICKS = 2, NULLS = 4 };
+enum { REVERSE = 1, PICKS = 2, NULLS = 4, COLUMNS = 8 };
 
 /* A chunk ends after so many bytes of JSON, whatever its number of rows. */
 const size_t CHUNK_BYTES = 256 * 1024;
@@ -118,19 +118,64 @@ bool read_texts(Env *e, napi_value array, std::vector<std::string> *out) {
 
 toon_slice slice_of(const std::string &text) { return toon_slice_of(text.data(), text.size()); }
 
-/* A string of JSON: [1 if that was the end else 0, document, …] */
-toon_status chunk_text(Query *query, size_t rows, toon_buf *out, toon_error *err) {
-  size_t count = 0, start = out->len;
-  bool end = false;
+/* The next documents: a table, or in *out a string of JSON: [1 if that was the end else 0, document, …] */
+toon_status take_chunk(Query *query, size_t rows, bool tables, toon_buf *out, toon_query_chunk *chunk,
+                       toon_error *err) {
+  size_t start = out->len;
+  *chunk = {};
   if (toon_buf_lit(out, "[0,") != TOON_OK) return toon_fail(err, TOON_ENOMEM, nullptr);
-  TOON_TRY(toon_query_json(query->query, rows, CHUNK_BYTES, out, &count, &end, err));
+  if (tables)
+    TOON_TRY(toon_query_take_chunk(query->query, rows, CHUNK_BYTES, out, chunk, err));
+  else
+    TOON_TRY(toon_query_json(query->query, rows, CHUNK_BYTES, out, &chunk->rows, &chunk->end, err));
   if (out->ptr[out->len - 1] == ',') out->len--; /* the end came behind a comma, or there is none */
-  if (end) out->ptr[start + 1] = '1';
+  if (chunk->end) out->ptr[start + 1] = '1';
   return toon_buf_byte(out, ']') == TOON_OK ? TOON_OK : toon_fail(err, TOON_ENOMEM, nullptr);
 }
 
+size_t padded(size_t bytes) { return (bytes + 7) & ~(size_t)7; }
+
+/* A table as lib/tables.js takes it: [pattern, rows, numbers, texts] */
+toon_status make_table(Env *e, const toon_query_chunk &chunk, napi_value *out, toon_error *err) {
+  napi_value pattern, rows, numbers, texts, text;
+  size_t bytes = 0;
+  uint32_t count = 0;
+  void *memory;
+  for (size_t i = 0; i < chunk.count; i++) {
+    const toon_table_column &column = chunk.columns[i];
+    if (column.kind <= TOON_COLUMN_BOOL) bytes += padded(column.data.len);
+    if (column.kind == TOON_COLUMN_DICT) bytes += padded(column.codes.len);
+  }
+  TOON_TRY(make_string(e, chunk.pattern, false, &pattern, err));
+  if (napi_create_uint32(e->env, (uint32_t)chunk.rows, &rows) != napi_ok ||
+      napi_create_arraybuffer(e->env, bytes, &memory, &numbers) != napi_ok ||
+      napi_create_array(e->env, &texts) != napi_ok || napi_create_array_with_length(e->env, 4, out) != napi_ok)
+    return toon_fail(err, TOON_ENOMEM, nullptr);
+  auto *at = static_cast<uint8_t *>(memory);
+  for (size_t i = 0; i < chunk.count; i++) {
+    const toon_table_column &column = chunk.columns[i];
+    toon_slice fixed = column.kind == TOON_COLUMN_DICT ? column.codes : column.data;
+    if (column.kind <= TOON_COLUMN_BOOL || column.kind == TOON_COLUMN_DICT) {
+      if (fixed.len) memcpy(at, fixed.ptr, fixed.len);
+      at += padded(fixed.len);
+    }
+    if (column.kind > TOON_COLUMN_BOOL) {
+      TOON_TRY(make_string(e, column.data, false, &text, err));
+      if (napi_set_element(e->env, texts, count++, text) != napi_ok) return toon_fail(err, TOON_ENOMEM, nullptr);
+    }
+  }
+  napi_value parts[] = {pattern, rows, numbers, texts};
+  for (uint32_t i = 0; i < 4; i++)
+    if (napi_set_element(e->env, *out, i, parts[i]) != napi_ok) return toon_fail(err, TOON_ENOMEM, nullptr);
+  return TOON_OK;
+}
+
+toon_status make_chunk(Env *e, const toon_query_chunk &chunk, toon_slice text, napi_value *out, toon_error *err) {
+  return chunk.table ? make_table(e, chunk, out, err) : make_string(e, text, false, out, err);
+}
+
 struct Chunk : Job {
-  Chunk(Env *env, Query *q, size_t n) : Job(env), query(q), store(q->store), rows(n) {
+  Chunk(Env *env, Query *q, size_t n, bool t) : Job(env), query(q), store(q->store), rows(n), tables(t) {
     query->busy = true;
     store_hold(store);
   }
@@ -140,10 +185,10 @@ struct Chunk : Job {
     toon_buf_free(&text);
     store_release(store);
   }
-  void run() override { status = chunk_text(query, rows, &text, &err); }
+  void run() override { status = take_chunk(query, rows, tables, &text, &chunk, &err); }
   void done() override {
     napi_value value;
-    if (status == TOON_OK) status = make_string(e, toon_buf_slice(&text), false, &value, &err);
+    if (status == TOON_OK) status = make_chunk(e, chunk, toon_buf_slice(&text), &value, &err);
     if (status == TOON_OK) {
       napi_resolve_deferred(e->env, deferred, value);
     } else {
@@ -155,6 +200,8 @@ struct Chunk : Job {
   Query *query;
   Store *store;
   size_t rows;
+  bool tables;
+  toon_query_chunk chunk = {};
   toon_buf text = {};
   napi_deferred deferred = nullptr;
   toon_status status = TOON_OK;
@@ -201,6 +248,7 @@ napi_value js_queryOpen(napi_env env, napi_callback_info info) {
   o.reverse = c.integer(4) & REVERSE;
   o.picks = c.integer(4) & PICKS;
   o.nulls = c.integer(4) & NULLS;
+  o.columns = c.integer(4) & COLUMNS;
   o.offset = (uint64_t)c.number(5);
   o.limit = c.number(6) < 0 ? UINT64_MAX : (uint64_t)c.number(6);
   o.bounds = slices.data();
@@ -233,27 +281,35 @@ napi_value js_queryOpen(napi_env env, napi_callback_info info) {
   return make_number(e, query.release()->handle);
 }
 
-/* queryNext(query, rows, test) -> JSON text: [1 if that was the end else 0, document, …] */
+bool flag(Env *e, napi_value value) {
+  bool yes = false;
+  napi_get_value_bool(e->env, value, &yes);
+  return yes;
+}
+
+/* queryNext(query, rows, test, tables) -> JSON text: [1 if that was the end else 0, document, …]; or, if tables is true and
+ * the documents are read from columns, [pattern, rows, numbers, texts] for lib/tables.js */
 napi_value js_queryNext(napi_env env, napi_callback_info info) {
-  Call<3> c(env, info);
+  Call<4> c(env, info);
   Use use(c.e, c[0], c[2]);
   if (!use.query) return nullptr;
   toon_error err;
   napi_value out = nullptr;
+  toon_query_chunk chunk;
   c.e->out.len = 0;
-  if (chunk_text(use.query, (size_t)c.integer(1), &c.e->out, &err) != TOON_OK ||
-      make_string(c.e, toon_buf_slice(&c.e->out), false, &out, &err) != TOON_OK)
+  if (take_chunk(use.query, (size_t)c.integer(1), flag(c.e, c[3]), &c.e->out, &chunk, &err) != TOON_OK ||
+      make_chunk(c.e, chunk, toon_buf_slice(&c.e->out), &out, &err) != TOON_OK)
     return use.failed(&err);
   return out;
 }
 
-/* queryNextAsync(query, rows) -> promise of the same, read on the threadpool */
+/* queryNextAsync(query, rows, tables) -> promise of the same, read on the threadpool */
 napi_value js_queryNextAsync(napi_env env, napi_callback_info info) {
-  Call<2> c(env, info);
+  Call<3> c(env, info);
   Query *query = query_of(c.e, c[0]);
   if (!query) return nullptr;
   if (query->busy) return fail(c.e, TOON_EINVAL, "the query is being read already");
-  Chunk *chunk = new (std::nothrow) Chunk(c.e, query, (size_t)c.integer(1));
+  Chunk *chunk = new (std::nothrow) Chunk(c.e, query, (size_t)c.integer(1), flag(c.e, c[2]));
   if (!chunk) return fail(c.e, TOON_ENOMEM, nullptr);
   napi_value promise = nullptr;
   if (napi_create_promise(env, &chunk->deferred, &promise) != napi_ok) {
@@ -319,7 +375,7 @@ napi_value js_queryGroups(napi_env env, napi_callback_info info) {
   return out;
 }
 
-/* queryCounted(query): entries, rows and bytes read, in the shared memory */
+/* queryCounted(query): entries, rows and bytes read, blocks (-1: no columns) and those read of them, in the shared memory */
 napi_value js_queryCounted(napi_env env, napi_callback_info info) {
   Call<1> c(env, info);
   Query *query = query_of(c.e, c[0]);
@@ -328,6 +384,8 @@ napi_value js_queryCounted(napi_env env, napi_callback_info info) {
   c.e->shared->more[0] = (double)counts.entries;
   c.e->shared->more[1] = (double)counts.rows;
   c.e->shared->more[2] = (double)counts.bytes;
+  c.e->shared->more[3] = counts.columns ? (double)counts.blocks : -1;
+  c.e->shared->more[4] = (double)counts.blocks_read;
   return nullptr;
 }
 
@@ -337,6 +395,74 @@ napi_value js_queryClose(napi_env env, napi_callback_info info) {
   Query *query = c.e->queries.get(c.handle(0));
   if (query && !env_forked(c.e)) query_close(c.e, query);
   return nullptr;
+}
+
+namespace {
+
+/* A build of columns. */
+struct Build : Job {
+  Build(Env *env, Store *s, std::string p) : Job(env), store(s), prefix(std::move(p)) { store_hold(store); }
+  ~Build() override { store_release(store); }
+  void run() override { status = toon_columns_build(store->db, slice_of(prefix), &err); }
+  void done() override {
+    napi_value value = nullptr;
+    if (status == TOON_OK) {
+      napi_get_undefined(e->env, &value);
+      napi_resolve_deferred(e->env, deferred, value);
+    } else if ((value = error_object(e, &err))) {
+      napi_reject_deferred(e->env, deferred, value);
+    }
+  }
+
+  Store *store;
+  std::string prefix;
+  napi_deferred deferred = nullptr;
+  toon_status status = TOON_OK;
+  toon_error err;
+};
+
+} // namespace
+
+/* columnsKeep(store, prefix, paths or undefined): keep columns of the documents; undefined: of the fields they have */
+napi_value js_columnsKeep(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  Paths paths;
+  toon_slice prefix;
+  toon_error err;
+  if (!store || !paths.read(c.e, c[2]) || !read_text(c.e, c[1], &prefix)) return nullptr;
+  if (toon_columns_keep(store->db, prefix, paths.list.data(), paths.list.size(), &err) != TOON_OK)
+    return fail(c.e, &err);
+  return nullptr;
+}
+
+/* columnsDrop(store, prefix): keep none */
+napi_value js_columnsDrop(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  toon_slice prefix;
+  toon_error err;
+  if (!store || !read_text(c.e, c[1], &prefix)) return nullptr;
+  if (toon_columns_drop(store->db, prefix, &err) != TOON_OK) return fail(c.e, &err);
+  return nullptr;
+}
+
+/* columnsBuild(store, prefix) -> promise: bring them up to now */
+napi_value js_columnsBuild(napi_env env, napi_callback_info info) {
+  Call<2> c(env, info);
+  Store *store = store_of(c.e, c[0]);
+  toon_slice prefix;
+  napi_value promise = nullptr;
+  if (!store || !read_text(c.e, c[1], &prefix)) return nullptr;
+  auto *build =
+      new (std::nothrow) Build(c.e, store, std::string(reinterpret_cast<const char *>(prefix.ptr), prefix.len));
+  if (!build) return fail(c.e, TOON_ENOMEM, nullptr);
+  if (napi_create_promise(env, &build->deferred, &promise) != napi_ok) {
+    delete build;
+    return nullptr;
+  }
+  build->start("toonstore columns");
+  return promise;
 }
 
 } // namespace toonstore

@@ -76,20 +76,18 @@ static toon_status put_part(table *t, size_t i, toon_buf *key) {
   return query_put_scalar(key, &text, false);
 }
 
-/* The group of the document that was found. */
-static toon_status find_group(table *t, group **out) {
-  t->key.len = 0;
-  for (size_t i = 0; i < t->groups; i++) TOON_TRY(put_part(t, i, &t->key));
+/* The group with the key in t->key; NULL if there is none yet, and there is room for it at *slot. */
+static toon_status look_up(table *t, group **out, size_t *slot) {
   toon_slice key = t->key.ptr ? toon_buf_slice(&t->key) : toon_slice_of("", 0);
   if (t->count * 2 >= t->cap) TOON_TRY(grow(t));
-  size_t slot = slot_of(t, key);
-  *out = t->slots[slot];
-  if (*out) return TOON_OK;
-  t->json.len = 0;
-  for (size_t i = 0; i < t->groups; i++) {
-    if (i) TOON_TRY(toon_buf_byte(&t->json, ','));
-    TOON_TRY(toon_projection_found_json(t->q->fields, i, &t->json));
-  }
+  *slot = slot_of(t, key);
+  *out = t->slots[*slot];
+  return TOON_OK;
+}
+
+/* A new one there, with the key in t->key and the JSON in t->json. */
+static toon_status add_group(table *t, size_t slot, group **out) {
+  toon_slice key = t->key.ptr ? toon_buf_slice(&t->key) : toon_slice_of("", 0);
   group *g = toon_calloc(1, sizeof *g + t->columns * sizeof(column));
   uint8_t *memory = toon_malloc(key.len + t->json.len + 1);
   if (!g || !memory) {
@@ -106,6 +104,21 @@ static toon_status find_group(table *t, group **out) {
   return TOON_OK;
 }
 
+/* The group of the document that was found. */
+static toon_status find_group(table *t, group **out) {
+  size_t slot;
+  t->key.len = 0;
+  for (size_t i = 0; i < t->groups; i++) TOON_TRY(put_part(t, i, &t->key));
+  TOON_TRY(look_up(t, out, &slot));
+  if (*out) return TOON_OK;
+  t->json.len = 0;
+  for (size_t i = 0; i < t->groups; i++) {
+    if (i) TOON_TRY(toon_buf_byte(&t->json, ','));
+    TOON_TRY(toon_projection_found_json(t->q->fields, i, &t->json));
+  }
+  return add_group(t, slot, out);
+}
+
 static toon_status note_extreme(extreme *e, const toon_scalar *value, int direction) {
   if (e->value.kind != TOON_NULL && toon_scalar_cmp(value, &e->value) * direction >= 0) return TOON_OK;
   toon_slice text = value->text;
@@ -117,12 +130,19 @@ static toon_status note_extreme(extreme *e, const toon_scalar *value, int direct
   return TOON_OK;
 }
 
-static void add_number(column *c, double x) {
+static inline void add_number(column *c, double x) {
   double sum = c->sum + x;
   double large = c->sum < 0 ? -c->sum : c->sum, small = x < 0 ? -x : x;
   c->lost += large >= small ? (c->sum - sum) + x : (x - sum) + c->sum;
   c->sum = sum;
   c->numbers++;
+}
+
+static toon_status add_value(column *c, const toon_scalar *value) {
+  if (value->kind == TOON_NULL) return TOON_OK;
+  if (value->kind == TOON_NUMBER) add_number(c, value->number);
+  TOON_TRY(note_extreme(&c->min, value, 1));
+  return note_extreme(&c->max, value, -1);
 }
 
 static toon_status add_document(table *t, toon_slice id, toon_slice field) {
@@ -138,12 +158,179 @@ static toon_status add_document(table *t, toon_slice id, toon_slice field) {
     toon_scalar value;
     if (found.kind != TOON_FOUND_SCALAR) continue;
     TOON_TRY(toon_scalar_read(found.text, &t->cell, &value));
-    if (value.kind == TOON_NULL) continue;
-    if (value.kind == TOON_NUMBER) add_number(&g->columns[i], value.number);
-    TOON_TRY(note_extreme(&g->columns[i].min, &value, 1));
-    TOON_TRY(note_extreme(&g->columns[i].max, &value, -1));
+    TOON_TRY(add_value(&g->columns[i], &value));
   }
   return TOON_OK;
+}
+
+/* ---- of columns ----
+ *
+ * Rows of one block at a time: first the group of each, by a table from what their columns have (codes of a dictionary,
+ * small numbers) to groups wherever that is possible; then each column in a loop. Within a group and column numbers are
+ * added in the order of the documents, as they are without columns, so that sums are the same. */
+
+#define SMALL 4096 /* values of a column that a table may have */
+
+/* How a row's value in a column is made a small number. */
+typedef struct coder {
+  column_vector v;
+  uint32_t size; /* 0: it cannot be */
+} coder;
+
+static coder coder_of(const column_vector *v) {
+  coder c = {*v, 0};
+  if (v->kind == COLUMN_DICT)
+    c.size = v->count;
+  else if (v->kind == COLUMN_INT && !v->missing && v->width <= 2 && v->max - v->min < (SMALL - 1) / v->divisor)
+    c.size = v->width == 0 ? 1 : v->width == 1 ? 256 : SMALL;
+  return c;
+}
+
+static inline uint32_t code_of(const coder *c, uint32_t row) {
+  if (c->v.kind == COLUMN_DICT) return column_code(&c->v, row);
+  return c->size == 1 ? 0 : (uint32_t)(column_int(&c->v, row) - c->v.base);
+}
+
+/* The group of a row, by its values. */
+static toon_status row_group(table *t, const coder *coders, uint32_t row, group **out) {
+  toon_scalar value;
+  bool there;
+  size_t slot;
+  uint8_t text[TOON_NUMBER_TEXT_MAX];
+  t->key.len = 0;
+  for (size_t i = 0; i < t->groups; i++) {
+    TOON_TRY(query_cell(t->q, &coders[i].v, row, &value, &there));
+    TOON_TRY(query_put_scalar(&t->key, &value, false));
+  }
+  TOON_TRY(look_up(t, out, &slot));
+  if (*out) return TOON_OK;
+  t->json.len = 0;
+  for (size_t i = 0; i < t->groups; i++) {
+    TOON_TRY(query_cell(t->q, &coders[i].v, row, &value, &there));
+    if (i) TOON_TRY(toon_buf_byte(&t->json, ','));
+    if (value.kind == TOON_STRING)
+      TOON_TRY(toon_put_json_string(&t->json, value.text));
+    else
+      TOON_TRY(toon_buf_add(&t->json, there ? column_token(&coders[i].v, row, text) : TOON_SLICE_LIT("null")));
+  }
+  return add_group(t, slot, out);
+}
+
+/* The groups of the rows of one block. */
+static toon_status find_groups(table *t, const query_ref *refs, size_t count, group **out) {
+  coder *coders = toon_calloc(t->groups + 1, sizeof *coders);
+  group **known = NULL;
+  uint32_t size = 1;
+  toon_status status = coders ? TOON_OK : TOON_ENOMEM;
+  for (size_t i = 0; status == TOON_OK && i < t->groups; i++) {
+    column_vector v = query_vector(t->q, refs[0].block, t->q->scan->fields[i]);
+    coders[i] = coder_of(&v);
+    size = size * coders[i].size <= 16 * SMALL ? size * coders[i].size : 0;
+  }
+  if (status == TOON_OK && size && !(known = toon_calloc(size, sizeof(group *)))) status = TOON_ENOMEM;
+  for (size_t i = 0; status == TOON_OK && i < count; i++) {
+    uint32_t code = 0;
+    for (size_t j = 0; size && j < t->groups; j++) code = code * coders[j].size + code_of(&coders[j], refs[i].row);
+    if (size && known[code]) {
+      out[i] = known[code];
+      continue;
+    }
+    status = row_group(t, coders, refs[i].row, &out[i]);
+    if (size) known[code] = out[i];
+  }
+  toon_free(known);
+  toon_free(coders);
+  return status;
+}
+
+static inline void note_number(column *c, double x, toon_status *status) {
+  toon_scalar value = {.kind = TOON_NUMBER, .number = x};
+  if (c->min.value.kind == TOON_NUMBER && c->max.value.kind == TOON_NUMBER) {
+    if (x < c->min.value.number) c->min.value.number = x;
+    if (x > c->max.value.number) c->max.value.number = x;
+    return;
+  }
+  *status = note_extreme(&c->min, &value, 1);
+  if (*status == TOON_OK) *status = note_extreme(&c->max, &value, -1);
+}
+
+/* A column of the rows of one block. */
+static toon_status add_column(table *t, size_t number, const query_ref *refs, size_t count, group *const *groups) {
+  toon_query *q = t->q;
+  column_vector v = query_vector(q, refs[0].block, q->scan->fields[t->groups + number]);
+  toon_status status = TOON_OK;
+  if (v.kind != COLUMN_INT && v.kind != COLUMN_FLOAT) {
+    for (size_t i = 0; i < count; i++) {
+      toon_scalar value;
+      bool there;
+      TOON_TRY(query_cell(q, &v, refs[i].row, &value, &there));
+      TOON_TRY(add_value(&groups[i]->columns[number], &value));
+    }
+    return TOON_OK;
+  }
+  for (size_t i = 0; i < count && status == TOON_OK; i++) {
+    if (column_is_missing(&v, refs[i].row)) continue;
+    double x = column_number(&v, refs[i].row);
+    add_number(&groups[i]->columns[number], x);
+    note_number(&groups[i]->columns[number], x, &status);
+  }
+  return status;
+}
+
+static toon_status add_rows(table *t, const query_ref *refs, size_t count) {
+  group *groups[COLUMN_ROWS];
+  TOON_TRY(find_groups(t, refs, count, groups));
+  for (size_t i = 0; i < count; i++) groups[i]->documents++;
+  for (size_t i = 0; i < t->columns; i++) TOON_TRY(add_column(t, i, refs, count, groups));
+  return TOON_OK;
+}
+
+static toon_status add_batch(table *t) {
+  toon_query *q = t->q;
+  const query_ref *refs = query_batch(q);
+  size_t count = query_batch_count(q);
+  for (size_t i = 0, n; i < count; i += n) {
+    toon_slice id;
+    for (n = 1; i + n < count && n < COLUMN_ROWS && refs[i + n].block == refs[i].block; n++) {
+    }
+    if (refs[i].block != QUERY_LOOSE) {
+      TOON_TRY(add_rows(t, refs + i, n));
+      continue;
+    }
+    for (size_t j = i; j < i + n; j++) {
+      TOON_TRY(query_ref_id(q, refs[j], &id));
+      TOON_TRY(add_document(t, id, query_loose_field(q, refs[j].row)));
+    }
+  }
+  return TOON_OK;
+}
+
+static toon_status add_columns(table *t, toon_error *err) {
+  for (;;) {
+    TOON_TRY(query_take(t->q, SIZE_MAX, err));
+    if (!query_batch_count(t->q)) return TOON_OK;
+    toon_status status = add_batch(t);
+    if (status != TOON_OK) return query_fail(err, status);
+  }
+}
+
+static toon_status add_all(table *t, toon_error *err) {
+  for (;;) {
+    toon_slice id, field;
+    bool end;
+    TOON_TRY(toon_query_next(t->q, &id, &field, &end, err));
+    if (end) return TOON_OK;
+    toon_status status = add_document(t, id, field);
+    if (status != TOON_OK) return query_fail(err, status);
+  }
+}
+
+static void empty(table *t) {
+  for (size_t i = 0; i < t->cap; i++)
+    if (t->slots[i]) group_free(t->slots[i], t->columns);
+  toon_free(t->slots);
+  t->slots = NULL;
+  t->cap = t->count = 0;
 }
 
 /* ---- writing ---- */
@@ -209,20 +396,20 @@ toon_status toon_query_groups(toon_query *q, size_t groups, toon_buf *out, toon_
   if (!q->fields || groups > paths) return toon_fail(err, TOON_EINVAL, "an aggregate needs fields");
   table t = {.q = q, .groups = groups, .columns = paths - groups};
   toon_status status = TOON_OK;
-  for (bool end = false; status == TOON_OK;) {
-    toon_slice id, field;
-    status = toon_query_next(q, &id, &field, &end, err);
-    if (status != TOON_OK || end) break;
-    status = add_document(&t, id, field);
-    if (status != TOON_OK) query_fail(err, status);
+  if (q->scan && q->scan->picks) {
+    status = add_columns(&t, err);
+    if (status == TOON_OK && !column_file_sound(q->scan->file)) { /* begin again, without columns */
+      empty(&t);
+      query_scan_close(q);
+      q->taken = q->skipped = 0;
+    }
   }
+  if (status == TOON_OK && !(q->scan && q->scan->picks)) status = add_all(&t, err);
   if (status == TOON_OK) {
     status = put_groups(&t, out);
     if (status != TOON_OK) query_fail(err, status);
   }
-  for (size_t i = 0; i < t.cap; i++)
-    if (t.slots[i]) group_free(t.slots[i], t.columns);
-  toon_free(t.slots);
+  empty(&t);
   toon_buf_free(&t.key);
   toon_buf_free(&t.json);
   toon_buf_free(&t.cell);

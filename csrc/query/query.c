@@ -58,6 +58,7 @@ toon_status toon_query_open(toon_db *db, const toon_snapshot *snapshot, const to
   if (status == TOON_OK && o->picks) status = toon_projection_new(o->fields, o->field_count, o->nulls, &q->fields, err);
   if (status == TOON_OK && o->order_count)
     status = toon_projection_new(o->order, o->order_count, false, &q->order, err);
+  if (status == TOON_OK && o->columns) status = query_scan_open(q, o, err);
   if (status != TOON_OK) {
     toon_query_close(q);
     return status;
@@ -66,7 +67,7 @@ toon_status toon_query_open(toon_db *db, const toon_snapshot *snapshot, const to
   return TOON_OK;
 }
 
-static void release(toon_query *q) {
+void query_release(toon_query *q) {
   if (q->held) toon_row_release(q->db, &q->row);
   q->held = false;
 }
@@ -78,7 +79,7 @@ static void forget_places(toon_buf *items) {
 
 /* It may be long until the next call: nothing is kept that holds back memory and files. */
 static void rest(toon_query *q) {
-  release(q);
+  query_release(q);
   for (size_t i = 0; i < q->ranges; i++)
     if (q->cursors[i]) toon_cursor_pause(q->cursors[i]);
   if (q->placed) {
@@ -90,7 +91,8 @@ static void rest(toon_query *q) {
 
 void toon_query_close(toon_query *q) {
   if (!q) return;
-  release(q);
+  query_release(q);
+  query_scan_close(q);
   for (size_t i = 0; q->cursors && i < q->ranges; i++) toon_cursor_close(q->cursors[i]);
   toon_free(q->cursors);
   toon_free(q->bounds);
@@ -98,7 +100,7 @@ void toon_query_close(toon_query *q) {
   toon_filter_free(q->filter);
   toon_projection_free(q->fields);
   toon_projection_free(q->order);
-  toon_buf *buffers[] = {&q->memory, &q->key, &q->found, &q->cell, &q->items, &q->keys, &q->list, &q->ids};
+  toon_buf *buffers[] = {&q->memory, &q->key, &q->found, &q->cell, &q->items, &q->keys, &q->list, &q->ids, &q->batch};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) toon_buf_free(buffers[i]);
   toon_free(q);
 }
@@ -108,7 +110,13 @@ void toon_query_ask(toon_query *q, toon_ask_fn ask, void *ctx) {
   q->ctx = ctx;
 }
 
-toon_query_counts toon_query_counted(const toon_query *q) { return q->counts; }
+toon_query_counts toon_query_counted(const toon_query *q) {
+  toon_query_counts counts = q->counts;
+  counts.columns = q->scan != NULL;
+  counts.blocks = q->scan ? q->scan->file->blocks : 0;
+  counts.blocks_read = q->scan ? q->scan->blocks_read : 0;
+  return counts;
+}
 
 /* ---- walking ---- */
 
@@ -134,7 +142,7 @@ static toon_status next_key(toon_query *q, toon_key *key, toon_row *row, bool *e
 }
 
 /* The id of a document that can be one of the collection's. */
-static bool good_id(toon_slice id) {
+bool query_good_id(toon_slice id) {
   return id.len && !memchr(id.ptr, '/', id.len) && toon_utf8_valid(id.ptr, id.len) == id.len;
 }
 
@@ -150,7 +158,7 @@ static toon_status entry_id(toon_query *q, toon_key key, toon_slice *id, bool *g
   if (!*good) return TOON_OK;
   *id = toon_slice_of(p, (size_t)(end - p));
   if (p == end) {
-    release(q);
+    query_release(q);
     TOON_TRY(toon_get(q->db, q->snapshot, key, &q->row, &q->held, err));
     *good = q->held && toon_row_kind(&q->row) == TOON_STRING;
     if (!*good) return TOON_OK;
@@ -158,12 +166,12 @@ static toon_status entry_id(toon_query *q, toon_key key, toon_slice *id, bool *g
     TOON_TRY(toon_field_to_string(q->row.field, &q->found, err));
     *id = toon_buf_slice(&q->found);
   }
-  *good = good_id(*id);
+  *good = query_good_id(*id);
   return TOON_OK;
 }
 
-static toon_status get(toon_query *q, toon_slice id, bool *found, toon_error *err) {
-  release(q);
+toon_status query_get(toon_query *q, toon_slice id, bool *found, toon_error *err) {
+  query_release(q);
   q->key.len = 0;
   if (toon_buf_add(&q->key, q->prefix) != TOON_OK || toon_buf_add(&q->key, id) != TOON_OK)
     return query_fail(err, TOON_ENOMEM);
@@ -175,7 +183,7 @@ static toon_status get(toon_query *q, toon_slice id, bool *found, toon_error *er
 
 toon_status query_read(toon_query *q, toon_slice id, toon_slice *field, toon_error *err) {
   bool found;
-  TOON_TRY(get(q, id, &found, err));
+  TOON_TRY(query_get(q, id, &found, err));
   if (!found) return toon_fail(err, TOON_ECORRUPT, "a document is gone from its snapshot");
   *field = q->row.field;
   return TOON_OK;
@@ -191,12 +199,12 @@ toon_status query_walk(toon_query *q, toon_slice *id, toon_slice *field, bool *e
     if (q->base.len) {
       q->counts.entries++;
       TOON_TRY(entry_id(q, key, id, &good, err));
-      if (good) TOON_TRY(get(q, *id, &good, err));
+      if (good) TOON_TRY(query_get(q, *id, &good, err));
       if (!good) continue;
       row = q->row;
     } else {
       *id = toon_slice_of(key.ptr + q->prefix.len, key.len - q->prefix.len);
-      if (!good_id(*id)) continue;
+      if (!query_good_id(*id)) continue;
     }
     if (toon_row_kind(&row) != TOON_OBJECT) continue;
     *field = row.field;
@@ -210,7 +218,20 @@ toon_status query_walk(toon_query *q, toon_slice *id, toon_slice *field, bool *e
   }
 }
 
+/* The next document that columns lead to, read from the log. */
+static toon_status next_of_columns(toon_query *q, toon_slice *id, toon_slice *field, bool *end, toon_error *err) {
+  TOON_TRY(query_take(q, 1, err));
+  *end = query_batch_count(q) == 0;
+  if (*end) return TOON_OK;
+  query_ref ref = query_batch(q)[0];
+  if (query_ref_id(q, ref, id) != TOON_OK) return query_fail(err, TOON_ENOMEM);
+  if (ref.block != QUERY_LOOSE) return query_read(q, *id, field, err);
+  *field = query_loose_field(q, ref.row);
+  return TOON_OK;
+}
+
 toon_status toon_query_next(toon_query *q, toon_slice *id, toon_slice *field, bool *end, toon_error *err) {
+  if (q->scan) return next_of_columns(q, id, field, end, err);
   if (q->order_count && !q->sorted) TOON_TRY(query_sort(q, err));
   for (;; q->skipped++) {
     *end = q->taken >= q->limit;
@@ -238,6 +259,13 @@ toon_status toon_query_json(toon_query *q, size_t rows, size_t bytes, toon_buf *
                             toon_error *err) {
   size_t start = out->len;
   toon_status status = TOON_OK;
+  if (q->scan) {
+    toon_query_chunk chunk;
+    TOON_TRY(query_json_of_columns(q, rows, bytes, out, &chunk, err));
+    *count = chunk.rows;
+    *end = chunk.end;
+    return TOON_OK;
+  }
   *end = false;
   for (*count = 0; *count < rows && out->len - start < bytes; ++*count) {
     toon_slice id, field;
@@ -251,9 +279,29 @@ out:
   return status;
 }
 
+/* *damaged: nothing was counted, and the columns are given up. */
+static toon_status count_columns(toon_query *q, uint64_t *count, bool *damaged, toon_error *err) {
+  uint64_t skipped = q->skipped, taken = q->taken;
+  *damaged = false;
+  for (*count = 0;; *count += query_batch_count(q)) {
+    TOON_TRY(query_take(q, SIZE_MAX, err));
+    if (!query_batch_count(q)) break;
+  }
+  *damaged = !column_file_sound(q->scan->file) && taken == 0 && skipped == 0;
+  if (!*damaged) return TOON_OK;
+  query_scan_close(q);
+  q->skipped = q->taken = 0;
+  return TOON_OK;
+}
+
 toon_status toon_query_count(toon_query *q, uint64_t *count, toon_error *err) {
   bool end = false;
   q->order_count = 0; /* the order does not matter */
+  if (q->scan) {
+    bool damaged;
+    TOON_TRY(count_columns(q, count, &damaged, err));
+    if (!damaged) return TOON_OK;
+  }
   q->keys_only = !q->filter;
   for (*count = 0;; ++*count) {
     toon_slice id, field;

@@ -36,13 +36,16 @@ typedef struct toon_query_options {
   const bool *descending;
   size_t order_count;
   uint64_t offset, limit; /* limit UINT64_MAX: none */
+  bool columns;           /* use column files; the range is all of the prefix then, not reversed and without a base */
 } toon_query_options;
 
 /* What a query has read so far. */
 typedef struct toon_query_counts {
   uint64_t entries; /* of an index */
   uint64_t rows;    /* documents looked at */
-  uint64_t bytes;   /* of their text */
+  uint64_t bytes;   /* of their text, or of columns */
+  bool columns;     /* documents are read from columns, but for those that have changed since */
+  uint64_t blocks, blocks_read;
 } toon_query_counts;
 
 /* All that is passed is copied. */
@@ -60,6 +63,20 @@ toon_status toon_query_next(toon_query *query, toon_slice *id, toon_slice *field
  * its _id. *count: how many. */
 toon_status toon_query_json(toon_query *query, size_t rows, size_t bytes, toon_buf *out, size_t *count, bool *end,
                             toon_error *err);
+
+/* A chunk of documents for a caller that makes objects of columns. */
+typedef struct toon_query_chunk {
+  bool table; /* else: JSON, as toon_query_json appends it */
+  size_t rows;
+  bool end;
+  toon_slice pattern; /* of a table: the JSON of a row, with a byte 1 and a kind in place of each value */
+  const toon_table_column *columns;
+  size_t count;
+} toon_query_chunk;
+/* The next documents, at most `rows`: a table if they are read from columns and each has all fields. What it points to is borrowed
+ * until the next call. JSON is appended to *out, about `bytes` at most. */
+toon_status toon_query_take_chunk(toon_query *query, size_t rows, size_t bytes, toon_buf *out, toon_query_chunk *chunk,
+                                  toon_error *err);
 
 /* Append the TOON of the first `rows` documents, as encode() has it for their array (with a name: for an object with that
  * one field). It can be called again with other numbers of rows. *count: how many there were, up to `rows`. */

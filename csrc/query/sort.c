@@ -3,6 +3,7 @@
  * which decides among equals. With a limit only so many of the first are kept while the documents come. */
 #include "query/parts.h"
 
+#include "base/alloc.h"
 #include "toon/scan.h"
 
 #include <stdlib.h>
@@ -84,33 +85,92 @@ static toon_status prune(toon_query *q, size_t most) {
   return TOON_OK;
 }
 
-static toon_status collect(toon_query *q, toon_slice id, toon_slice field) {
-  bool object, last = false;
-  query_item item = {.at = q->keys.len, .id_len = (uint32_t)id.len};
-  TOON_TRY(toon_projection_set_id(q->order, id));
-  TOON_TRY(toon_projection_find(q->order, field, &object));
-  for (size_t i = 0; i < q->order_count; i++) {
-    last = q->descending[i];
-    TOON_TRY(query_put_found(q, q->order, i, last, &q->keys));
-  }
-  TOON_TRY(put_text(&q->keys, id, last));
-  item.key_len = (uint32_t)(q->keys.len - item.at);
+/* An item whose key stands at the end of q->keys from item->at on, but for the id. */
+static toon_status add_item(toon_query *q, query_item *item, toon_slice id) {
+  TOON_TRY(put_text(&q->keys, id, q->descending[q->order_count - 1]));
+  item->id_len = (uint32_t)id.len;
+  item->key_len = (uint32_t)(q->keys.len - item->at);
   TOON_TRY(toon_buf_add(&q->keys, id));
-  if (!q->base.len) item.field = field;
-  q->placed = true;
-  return toon_buf_append(&q->items, &item, sizeof item);
+  q->placed = q->placed || item->field.ptr;
+  return toon_buf_append(&q->items, item, sizeof *item);
 }
 
-toon_status query_sort(toon_query *q, toon_error *err) {
-  size_t most = q->limit > SIZE_MAX / 4 || q->offset > SIZE_MAX / 4 ? SIZE_MAX / 2 : q->limit + q->offset;
+static toon_status collect(toon_query *q, query_item item, toon_slice id, toon_slice field) {
+  bool object;
+  item.at = q->keys.len;
+  TOON_TRY(toon_projection_set_id(q->order, id));
+  TOON_TRY(toon_projection_find(q->order, field, &object));
+  for (size_t i = 0; i < q->order_count; i++) TOON_TRY(query_put_found(q, q->order, i, q->descending[i], &q->keys));
+  return add_item(q, &item, id);
+}
+
+/* ---- of columns ---- */
+
+static toon_status collect_row(toon_query *q, query_ref ref, const column_vector *vectors) {
+  query_item item = {.at = q->keys.len, .ref = ref};
+  toon_slice id;
+  for (size_t i = 0; i < q->order_count; i++) {
+    toon_scalar value;
+    bool there;
+    TOON_TRY(query_cell(q, &vectors[i], ref.row, &value, &there));
+    TOON_TRY(query_put_scalar(&q->keys, &value, q->descending[i]));
+  }
+  TOON_TRY(query_ref_id(q, ref, &id));
+  return add_item(q, &item, id);
+}
+
+static toon_status collect_loose(toon_query *q, query_ref ref) {
+  toon_slice id;
+  TOON_TRY(query_ref_id(q, ref, &id));
+  return collect(q, (query_item){.ref = ref}, id, query_loose_field(q, ref.row));
+}
+
+static toon_status collect_batch(toon_query *q, column_vector *vectors, size_t most) {
+  const query_scan *s = q->scan;
+  const query_ref *refs = (const query_ref *)(const void *)s->refs.ptr;
+  uint32_t block = QUERY_LOOSE;
+  for (size_t i = 0; i < s->refs.len / sizeof *refs; i++) {
+    if (refs[i].block != QUERY_LOOSE && refs[i].block != block) {
+      block = refs[i].block;
+      for (size_t j = 0; j < q->order_count; j++) vectors[j] = query_vector(q, block, s->order[j]);
+    }
+    TOON_TRY(refs[i].block == QUERY_LOOSE ? collect_loose(q, refs[i]) : collect_row(q, refs[i], vectors));
+    if (query_item_count(q) / 2 > most + 1000) TOON_TRY(prune(q, most));
+  }
+  return TOON_OK;
+}
+
+static toon_status collect_columns(toon_query *q, size_t most, toon_error *err) {
+  column_vector *vectors = toon_calloc(q->order_count, sizeof *vectors);
+  toon_status status = vectors ? TOON_OK : query_fail(err, TOON_ENOMEM);
+  for (bool end = q->limit == 0; status == TOON_OK && !end;) {
+    status = query_scan_next(q, &end, err);
+    if (status != TOON_OK || end) break;
+    status = collect_batch(q, vectors, most);
+    if (status != TOON_OK) query_fail(err, status);
+  }
+  toon_free(vectors);
+  return status;
+}
+
+/* ---- both ---- */
+
+static toon_status collect_walk(toon_query *q, size_t most, toon_error *err) {
   toon_slice id, field;
   bool end = q->limit == 0;
   while (!end) {
     TOON_TRY(query_walk(q, &id, &field, &end, err));
-    toon_status status = end ? TOON_OK : collect(q, id, field);
+    query_item item = {.field = q->base.len ? toon_slice_of(NULL, 0) : field};
+    toon_status status = end ? TOON_OK : collect(q, item, id, field);
     if (status == TOON_OK && query_item_count(q) / 2 > most + 1000) status = prune(q, most);
     if (status != TOON_OK) return query_fail(err, status);
   }
+  return TOON_OK;
+}
+
+toon_status query_sort(toon_query *q, toon_error *err) {
+  size_t most = q->limit > SIZE_MAX / 4 || q->offset > SIZE_MAX / 4 ? SIZE_MAX / 2 : q->limit + q->offset;
+  TOON_TRY(q->scan ? collect_columns(q, most, err) : collect_walk(q, most, err));
   toon_status status = prune(q, most);
   if (status != TOON_OK) return query_fail(err, status);
   q->sorted = true;

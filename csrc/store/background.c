@@ -90,6 +90,7 @@ static toon_status checkpoint_now(store_engine *engine) {
   engine_release_retired(engine);
   snapshot_limit(engine); /* long work must not keep them from being looked after */
   snapshot_release(engine);
+  if (status == TOON_OK) columns_look(engine);
   return status;
 }
 

@@ -106,6 +106,7 @@ typedef struct run_source {
   store_engine *engine;
   index_cursor *cursor;
   bool drop_deletes, merging;
+  uint64_t floor; /* deletes newer than this stay: column files have not seen them */
   uint64_t since, resume_ns;
   toon_error failure; /* of what was done on the way */
 } run_source;
@@ -125,7 +126,7 @@ static toon_status source_next(void *ctx, toon_key *key, index_entry *entry, boo
   do {
     if (++source->since % 4096 == 0) TOON_TRY(do_what_is_due(source, err));
     TOON_TRY(index_cursor_next(source->cursor, key, entry, end, err));
-  } while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE);
+  } while (!*end && source->drop_deletes && entry->kind == INDEX_DELETE && entry->sequence <= source->floor);
   return TOON_OK;
 }
 
@@ -142,7 +143,8 @@ static toon_status write_run(store_engine *engine, index_delta *delta, index_run
                              toon_error *err) {
   toon_status status = TOON_OK;
   index_bounds all = {0};
-  run_source source = {.engine = engine, .drop_deletes = drop_deletes, .merging = may_cancel};
+  run_source source = {
+      .engine = engine, .drop_deletes = drop_deletes, .merging = may_cancel, .floor = columns_floor(engine)};
   index_run_info info = {.number = engine->next_run_number, .store_id = engine->store_id};
   index_run *run = NULL;
   toon_buf path = {0};

@@ -19,6 +19,7 @@
 #include "log/frame.h"
 #include "log/segment.h"
 #include "os/thread.h"
+#include "store/columns.h"
 #include "store/guard.h"
 #include "store/manifest.h"
 #include "store/view.h"
@@ -161,6 +162,7 @@ typedef struct store_engine {
   store_position frozen_at; /* end of the log that the frozen delta covers */
   bool has_frozen_at;
 
+  store_columns columns;
   store_stats stats;
 } store_engine;
 

@@ -45,6 +45,7 @@ static bool same_limits(const toon_options *a, const toon_options *b) {
 static void engine_init(store_engine *engine) {
   guard_init(&engine->guard);
   index_pool_init(&engine->pool);
+  columns_init(engine);
   os_mutex *locks[] = {&engine->queue_lock, &engine->commit_lock, &engine->manifest_lock, &engine->tally_lock,
                        &engine->apply_lock, &engine->error_lock,  &engine->wake_lock,     &engine->sync_lock};
   for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) os_mutex_init(locks[i]);
@@ -66,6 +67,7 @@ static void engine_free(store_engine *engine) {
   registry_remove(engine);
   os_cond_broadcast(&registry_cond);
   os_mutex_unlock(&registry_lock);
+  columns_free(engine);
   index_pool_destroy(&engine->pool);
   commit_pending_free(engine);
   toon_buf_free(&engine->group);
@@ -242,6 +244,7 @@ static toon_status bring_up(store_engine *engine, toon_error *err) {
     os_sleep_ms(5);
   }
   if (status != TOON_OK) return status;
+  columns_load(engine);
   return engine->options.read_only ? TOON_OK : background_start(engine, err);
 }
 
@@ -303,6 +306,7 @@ toon_status toon_close(toon_db *db, toon_error *err) {
   if (last) engine->state = ENGINE_CLOSING;
   os_mutex_unlock(&registry_lock);
   if (last) {
+    columns_stop(engine);
     background_stop(engine);
     if (!engine->options.read_only) {
       status = engine_check_poison(engine, err);

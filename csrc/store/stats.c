@@ -84,6 +84,8 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
       out, "},\"snapshots\":{\"open\":%llu,\"oldestMs\":%llu,\"memoryBytes\":%llu,\"fileBytes\":%llu,\"dropped\":%llu}",
       (unsigned long long)held.open, (unsigned long long)held.oldest_ms, (unsigned long long)held.memory,
       (unsigned long long)held.files, (unsigned long long)atomic_load(&engine->snapshots_dropped)));
+  TOON_TRY(toon_buf_lit(out, ",\"columns\":"));
+  TOON_TRY(columns_stats(engine, out));
   TOON_TRY(toon_buf_lit(out, ",\"failed\":"));
   if (engine_check_poison(engine, &err) != TOON_OK)
     TOON_TRY(add_string(out, err.message));

@@ -255,6 +255,13 @@ toon_status toon_emitter_add(toon_emitter *e, toon_slice key, toon_slice field, 
   return TOON_OK;
 }
 
+toon_buf *toon_emitter_lines(toon_emitter *e) { return e->table ? &e->text : NULL; }
+
+toon_status toon_emitter_added(toon_emitter *e, uint64_t rows, toon_error *err) {
+  e->rows += rows;
+  return e->text.len > TOON_TEXT_MAX ? fail(err, TOON_EVALUETOOBIG) : TOON_OK;
+}
+
 toon_status toon_emitter_end(toon_emitter *e, toon_buf *out, toon_error *err) {
   size_t len = out->len;
   if (e->table && e->rows >= (e->items ? 1 : 2)) { /* the encoder makes a keyed table of two rows or more */

@@ -21,7 +21,7 @@ static uint32_t u32_at(const uint8_t *p) {
 static size_t path_at(const uint8_t *p) { return (size_t)p[0] | (size_t)p[1] << 8; }
 
 /* An operand; returns behind it, NULL if it is not well made. A JSON's kind is TOON_OPERAND_JSON. */
-static const uint8_t *read_operand(const uint8_t *p, const uint8_t *end, toon_scalar *out) {
+const uint8_t *toon_filter_operand(const uint8_t *p, const uint8_t *end, toon_scalar *out) {
   if (p == end) return NULL;
   uint8_t type = *p++;
   *out = (toon_scalar){.kind = (toon_kind)type};
@@ -52,8 +52,8 @@ static bool check_node(const uint8_t *p, const uint8_t *end, size_t paths, int d
   at += 2;
   if (op == TOON_FILTER_EXISTS) return at == end;
   if (op == TOON_FILTER_REGEX) return end - at == 4;
-  if (op != TOON_FILTER_IN) return read_operand(at, end, &operand) == end;
-  while (at && at < end) at = read_operand(at, end, &operand);
+  if (op != TOON_FILTER_IN) return toon_filter_operand(at, end, &operand) == end;
+  while (at && at < end) at = toon_filter_operand(at, end, &operand);
   return at == end;
 }
 
@@ -97,6 +97,8 @@ void toon_filter_free(toon_filter *f) {
   toon_free(f);
 }
 
+toon_slice toon_filter_program(const toon_filter *f) { return toon_buf_slice(&f->program); }
+
 /* ---- testing ---- */
 
 static bool compares(uint8_t op, const toon_scalar *value, const toon_scalar *operand) {
@@ -111,18 +113,22 @@ static bool compares(uint8_t op, const toon_scalar *value, const toon_scalar *op
   return op == TOON_FILTER_LT ? c < 0 : c <= 0;
 }
 
-/* Whether a scalar fulfils a condition; [p, end) is what follows the path. */
-static toon_status test_scalar(toon_filter *f, uint8_t op, const uint8_t *p, const uint8_t *end,
-                               const toon_scalar *value, bool *holds) {
+toon_status toon_filter_scalar(uint8_t op, const uint8_t *p, const uint8_t *end, const toon_scalar *value,
+                               toon_ask_fn ask, void *ctx, bool *holds) {
   *holds = false;
   if (op == TOON_FILTER_REGEX)
-    return value->kind == TOON_STRING && f->ask ? f->ask(f->ctx, u32_at(p), value->text, holds) : TOON_OK;
+    return value->kind == TOON_STRING && ask ? ask(ctx, u32_at(p), value->text, holds) : TOON_OK;
   toon_scalar operand;
   while (!*holds && p && p < end) {
-    p = read_operand(p, end, &operand);
+    p = toon_filter_operand(p, end, &operand);
     if (p && (int)operand.kind != TOON_OPERAND_JSON) *holds = compares(op, value, &operand);
   }
   return TOON_OK;
+}
+
+static toon_status test_scalar(toon_filter *f, uint8_t op, const uint8_t *p, const uint8_t *end,
+                               const toon_scalar *value, bool *holds) {
+  return toon_filter_scalar(op, p, end, value, f->ask, f->ctx, holds);
 }
 
 /* Whether all of an array or object equals an operand. */
@@ -130,7 +136,7 @@ static toon_status test_whole(toon_filter *f, size_t path, const uint8_t *p, con
   toon_scalar operand;
   bool read = false;
   while (!*holds && p && p < end) {
-    p = read_operand(p, end, &operand);
+    p = toon_filter_operand(p, end, &operand);
     if (!p || (int)operand.kind != TOON_OPERAND_JSON) continue;
     if (!read) {
       f->json.len = 0;

@@ -42,4 +42,13 @@ void toon_filter_free(toon_filter *filter); /* NULL is fine */
 toon_status toon_filter_test(toon_filter *filter, toon_slice id, toon_slice field, toon_ask_fn ask, void *ctx,
                              bool *holds);
 
+struct toon_scalar;
+/* For evaluators over other forms of documents. The program as above, checked; its first node is all of it. */
+toon_slice toon_filter_program(const toon_filter *filter);
+/* Whether a scalar fulfils the condition `op`; [p, end) is what follows its path. */
+toon_status toon_filter_scalar(uint8_t op, const uint8_t *p, const uint8_t *end, const struct toon_scalar *value,
+                               toon_ask_fn ask, void *ctx, bool *holds);
+/* The operand at p; returns behind it. A JSON's kind is TOON_OPERAND_JSON. */
+const uint8_t *toon_filter_operand(const uint8_t *p, const uint8_t *end, struct toon_scalar *out);
+
 #endif

@@ -493,6 +493,8 @@ toon_status toon_projection_cells(toon_projection *p, toon_slice field, uint8_t 
 
 size_t toon_projection_count(const toon_projection *p) { return p->count; }
 toon_slice toon_projection_column(const toon_projection *p, size_t i) { return p->targets[i].column; }
+toon_slice toon_projection_key(const toon_projection *p, size_t i) { return p->targets[i].key; }
+bool toon_projection_nulls(const toon_projection *p) { return p->nulls; }
 
 /* ---- paths ---- */
 

@@ -28,6 +28,9 @@ toon_status toon_projection_found_json(toon_projection *p, size_t i, toon_buf *o
 /* Number of paths; the column that the i-th is in a table. */
 size_t toon_projection_count(const toon_projection *p);
 toon_slice toon_projection_column(const toon_projection *p, size_t i);
+/* The key that it has in JSON: a string and a colon. Whether what is not there is null. */
+toon_slice toon_projection_key(const toon_projection *p, size_t i);
+bool toon_projection_nulls(const toon_projection *p);
 
 /* A scalar's token as stored (for the comma), as it stands between the delimiters. */
 toon_status toon_put_cell(toon_writer *w, toon_slice token, uint8_t delimiter, toon_buf *scratch);

@@ -72,12 +72,14 @@ typedef enum toon_column_kind {
   TOON_COLUMN_DOUBLE = 2, /* double each, finite, never -0 */
   TOON_COLUMN_BOOL = 3,   /* a byte each, 0 or 1 */
   TOON_COLUMN_TEXT = 4,   /* strings without newlines, joined by newlines */
-  TOON_COLUMN_JSON = 5    /* a JSON array of scalars */
+  TOON_COLUMN_JSON = 5,   /* a JSON array of values */
+  TOON_COLUMN_DICT = 6    /* of queries: a JSON array of scalars; uint16_t each, which of those, in `codes` */
 } toon_column_kind;
 
 typedef struct toon_table_column {
   toon_column_kind kind;
   toon_slice data;
+  toon_slice codes; /* DICT */
 } toon_table_column;
 
 /* A table that was set aside. A row is the JSON text[0, ends[0]), the cell of the first column, text[ends[0], ends[1])
@@ -164,6 +166,10 @@ void toon_emitter_items(toon_emitter *emitter);
 /* key: valid UTF-8, different from the others (TOON_EINVAL if it is not UTF-8). Bytes become the string "base64:...". After a
  * failure the emitter can only be freed. TOON_EVALUETOOBIG above 2 GiB. */
 toon_status toon_emitter_add(toon_emitter *emitter, toon_slice key, toon_slice field, toon_error *err);
+/* For rows of which the caller has the cells: where to append lines of the table, each "  cell,cell\n", `toon_emitter_added` says
+ * how many. NULL if the rows so far are no table: then rows are added one by one. */
+toon_buf *toon_emitter_lines(toon_emitter *emitter);
+toon_status toon_emitter_added(toon_emitter *emitter, uint64_t rows, toon_error *err);
 /* Append the document to *out; then the emitter can only be freed. */
 toon_status toon_emitter_end(toon_emitter *emitter, toon_buf *out, toon_error *err);
 void toon_emitter_free(toon_emitter *emitter);

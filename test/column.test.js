@@ -1,0 +1,199 @@
+'use strict'
+// Columns of collections: the same answers with and without them, and what happens to their files. test/c/column.test.c has the
+// damage and the power cuts, test/collection-model.test.js random documents against a plain filter.
+
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
+const { decode } = require('..')
+const { setup } = require('./support')
+const reference = require('./filter-reference')
+
+const CITIES = ['Bonn', 'Ulm', 'Kiel', 'a,b', 'line\nend', '', null]
+const document = i => ({
+  _id: String(i).padStart(6, '0'),
+  n: i,
+  city: CITIES[i % CITIES.length],
+  price: (i * 7907 % 100000) / 100,
+  share: i / 3,
+  name: `Product number ${i}`,
+  active: i % 3 === 0,
+  ['__proto__']: 'own',
+  'a "name"': -1 - i,
+  ...(i % 4 === 0 ? { some: i } : {})
+})
+
+describe('columns of a collection', () => {
+  const { openStore, reopen } = setup()
+  const columnFiles = db => fs.readdirSync(db.path).filter(name => name.startsWith('db.toon.col-'))
+
+  async function filled (count, columns = true) {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', { columns })
+    const all = Array.from({ length: count }, (_, i) => document(i))
+    await docs.insert(all)
+    await docs.buildColumns()
+    return { db, docs, all }
+  }
+
+  const queries = [
+    { fields: ['n', 'price'] },
+    { fields: ['_id', 'city', 'name', 'active', 'share'] },
+    { fields: ['__proto__', 'n'] },
+    { fields: ['a "name"', 'n'] },
+    { fields: ['n', 'some'] },
+    { where: { city: 'Ulm', price: { $lt: 20 } }, fields: ['n', 'city', 'name'] },
+    { where: { $or: [{ n: { $gte: 9990 } }, { name: 'Product number 17' }, { city: { $in: ['', 'Kiel'] }, active: true }] }, fields: ['n'] },
+    { where: { some: { $exists: true }, n: { $lt: 100 } } },
+    { where: { $not: { n: { $gt: 5 } }, name: /number [13]/ }, fields: ['name'] },
+    { where: { _id: { $lte: '000003' } }, fields: ['n', '_id'] },
+    { where: { active: true }, fields: ['n', 'price'], orderBy: { price: -1, n: 1 }, offset: 3, limit: 20 },
+    { fields: ['name', 'city'], orderBy: 'city', limit: 9000 },
+    { fields: ['n'], offset: 4090, limit: 100 }
+  ]
+
+  async function agrees (docs, all) {
+    for (const query of queries) {
+      const plain = reference.find(all.map(d => d), { ...query, fields: undefined, where: rewritten(query.where) })
+      const expected = query.fields === undefined ? plain : plain.map(d => Object.fromEntries(
+        query.fields.filter(f => Object.hasOwn(d, f)).map(f => [f, d[f]])))
+      const found = docs.find(query).toArray()
+      assert.deepEqual(found.map(d => Object.entries(d)), expected.map(d => Object.entries(d)))
+      const later = await docs.findAsync(query)
+      assert.deepEqual(later, found)
+      assert.equal(docs.count({ where: query.where, offset: query.offset, limit: query.limit }), expected.length)
+      if (query.fields === undefined) continue
+      const { rows, columns } = docs.findColumns(query)
+      assert.equal(rows, expected.length)
+      for (const field of query.fields) {
+        assert.deepEqual([...columns[field]], plain.map(d => Object.hasOwn(d, field) ? d[field] : null))
+      }
+      const toon = docs.toToon({ ...query, name: 'rows' })
+      assert.deepEqual(decode(toon).rows, plain.map(d => Object.fromEntries(query.fields.map(f => [f, Object.hasOwn(d, f) ? d[f] : null]))))
+    }
+  }
+
+  // The reference takes regular expressions as { $regex: text }.
+  function rewritten (where) {
+    if (where === undefined) return undefined
+    return Object.fromEntries(Object.entries(where).map(([name, given]) => [name, given instanceof RegExp ? { $regex: given.source } : given]))
+  }
+
+  it('give what documents give: at first, with changes, made again, and reopened', async () => {
+    const { db, docs, all } = await filled(10000, [...Object.keys(document(0)), 'never'])
+    assert.equal(docs.explain(queries[0]).plan, 'columns')
+    await agrees(docs, all)
+    for (const i of [9999, 5000, 4096, 4095, 17, 0]) {
+      await docs.delete(all[i]._id)
+      all.splice(i, 1)
+    }
+    await docs.update(all[2000]._id, old => ({ ...old, city: 'Ulm', price: 1.25, n: 2.5 }))
+    Object.assign(all[2000], { city: 'Ulm', price: 1.25, n: 2.5 })
+    const more = [document(20000), { ...document(20001), n: 'text' }, { _id: '1', price: [1, 2] }]
+    await docs.insert(more)
+    all.push(...more)
+    await agrees(docs, all)
+    await docs.buildColumns()
+    await agrees(docs, all)
+    const again = await reopen(db)
+    assert.equal(again.stats().columns.files, 1)
+    await agrees(again.collection('docs'), all)
+    const groups = again.collection('docs').aggregate({ groupBy: ['city', 'active'], count: true, sum: 'n', min: 'name', max: 'price' })
+    assert.equal(groups.reduce((sum, group) => sum + group.count, 0), all.length)
+  }).timeout(60000)
+
+  it('are read only where a condition can hold', async () => {
+    const { docs } = await filled(10000)
+    const all = docs.explain({ fields: ['n', 'price'] })
+    const few = docs.explain({ where: { n: { $gt: 9000 } }, fields: ['n', 'price'] })
+    assert.deepEqual([all.blocks, all.blocksRead, all.rowsReturned], [3, 3, 10000])
+    assert.deepEqual([few.blocks, few.blocksRead, few.rowsReturned], [3, 1, 999])
+    assert.ok(few.bytesRead < all.bytesRead)
+  })
+
+  it('give sums that are the same to the last bit', async () => {
+    const query = { groupBy: 'city', sum: ['price', 'share', 'n'], avg: 'share' }
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs')
+    await docs.insert(Array.from({ length: 9000 }, (_, i) => document(i)))
+    const before = docs.aggregate(query)
+    db.collection('docs', { columns: ['city', 'price', 'share', 'n'] })
+    await docs.buildColumns()
+    assert.equal(docs.explain({ fields: ['n'] }).plan, 'columns')
+    assert.deepEqual(docs.aggregate(query), before)
+  })
+
+  it('leave snapshots and documents that lapse as they are', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', { columns: ['n'] })
+    await docs.insert([{ _id: 'a', n: 1 }, { _id: 'b', n: 2 }])
+    await docs.put('c', { n: 3 }, { ttl: 3600000 })
+    await docs.put('d', { n: 4 }, { expiresAt: 1 })
+    const snapshot = db.snapshot()
+    await docs.put('a', { n: 10 })
+    await docs.buildColumns()
+    const values = view => view.find({ fields: ['n'] }).toArray().map(d => d.n)
+    assert.deepEqual(values(docs), [10, 2, 3])
+    assert.deepEqual(values(snapshot.collection('docs')), [1, 2, 3])
+    assert.equal(snapshot.collection('docs').explain({ fields: ['n'] }).plan, 'scan')
+    snapshot.close()
+  })
+
+  it('come back after their file was lost or damaged', async () => {
+    const { db, docs } = await filled(5000)
+    const expected = docs.find({ fields: ['n', 'city'] }).toArray()
+    await db.close()
+    const file = path.join(db.path, columnFiles(db)[0])
+    const size = fs.statSync(file).size
+    for (const harm of [() => fs.truncateSync(file, size >> 1), () => fs.rmSync(file), () => fs.writeFileSync(file, 'TOONCOL\n')]) {
+      const bytes = fs.readFileSync(file)
+      harm()
+      const again = await reopen(db)
+      const same = again.collection('docs')
+      assert.deepEqual(same.find({ fields: ['n', 'city'] }).toArray(), expected)
+      assert.equal(same.explain({ fields: ['n'] }).plan, 'scan')
+      const kept = again.collection('docs', { columns: true })
+      await kept.buildColumns()
+      assert.equal(kept.explain({ fields: ['n'] }).plan, 'columns')
+      again.collection('docs', { columns: false })
+      await again.close()
+      fs.writeFileSync(file, bytes)
+    }
+  })
+
+  it('are kept up to date by whoever has the store open, until they are not wanted', async () => {
+    const { db, docs } = await filled(5000, ['n', 'city'])
+    const again = await reopen(db)
+    const same = again.collection('docs')
+    await same.insert(Array.from({ length: 2000 }, (_, i) => document(10000 + i)))
+    await same.buildColumns()
+    assert.equal(again.stats().columns.rows, 7000)
+    assert.equal(same.explain({ fields: ['city'] }).plan, 'columns')
+    assert.equal(same.explain({ fields: ['price'] }).plan, 'scan')
+    assert.equal(docs.name, 'docs')
+    again.collection('docs', { columns: false })
+    assert.equal(same.explain({ fields: ['city'] }).plan, 'scan')
+    assert.deepEqual(columnFiles(again), [])
+    await assert.rejects(same.buildColumns(), { code: 'TOON_EINVAL' })
+  })
+
+  it('are used, and left alone, by who may only read', async () => {
+    const { db } = await filled(5000)
+    const reader = await reopen(db, { readOnly: true })
+    const docs = reader.collection('docs', { columns: ['n'] })
+    assert.equal(docs.explain({ fields: ['price'] }).plan, 'columns')
+    await assert.rejects(docs.buildColumns(), { code: 'TOON_EREADONLY' })
+  })
+
+  it('refuse what is wrong', async () => {
+    const db = await openStore()
+    for (const columns of [5, 'n', [], ['_id'], [5], null]) {
+      assert.throws(() => db.collection('docs', { columns }), { code: 'TOON_EINVAL' })
+    }
+    assert.throws(() => db.collection('docs', { columns: Array.from({ length: 300 }, (_, i) => `f${i}`) }), { code: 'TOON_EINVAL' })
+    await assert.rejects(db.collection('docs').buildColumns(), { code: 'TOON_EINVAL' })
+    for (const query of [undefined, {}, { fields: [] }]) {
+      assert.throws(() => db.collection('docs').findColumns(query), { code: 'TOON_EINVAL' })
+    }
+  })
+})
