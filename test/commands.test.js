@@ -73,6 +73,10 @@ describe('the table of commands', () => {
       ['CLIENT ID 4', error("wrong number of arguments for 'client|id' command")]
     ]
     for (const [text, want] of cases) assert.deepStrictEqual(await client.call(...text.split(' ')), want, text)
+    for (const [container, sub] of Object.entries({ ACL: 'WHOAMI', CLIENT: 'KILL', COMMAND: 'GETKEYS', CONFIG: 'RESETSTAT', MEMORY: 'USAGE', OBJECT: 'FREQ', PUBSUB: 'NUMPAT' })) {
+      const help = await client.call(container, 'HELP')
+      assert.deepStrictEqual([help[0], help.includes(sub)], ['Subcommands are:', true], container)
+    }
     const names = await client.call('COMMAND', 'LIST')
     assert.deepStrictEqual(names, (await client.call('COMMAND')).map(info => info[0]))
     assert.ok((await client.call('COMMAND', 'LIST', 'FILTERBY', 'ACLCAT', 'write')).includes('set'))
