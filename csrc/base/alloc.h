@@ -3,6 +3,7 @@
 #ifndef TOON_BASE_ALLOC_H
 #define TOON_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *toon_malloc(size_t size);               /* not zeroed; size 0 gives a unique pointer */
@@ -10,6 +11,11 @@ void *toon_calloc(size_t count, size_t size); /* zeroed; overflow of count * siz
 void *toon_realloc(void *ptr, size_t size);
 void toon_free(void *ptr); /* NULL is allowed */
 char *toon_strdup(const char *text);
+/* Memory that will all be used: the system is asked for its pages at once, or, `huge`, for pages of 2 MiB if it has them.
+ * Not to be given to the others. */
+#define TOON_LARGE ((size_t)2 << 20)
+void *toon_malloc_large(size_t size, bool huge); /* a multiple of TOON_LARGE; not zeroed */
+void toon_free_large(void *ptr, size_t size);
 
 /* For tests: `refuse(ctx, size)` is asked before every allocation; true makes it fail. NULL restores the default.
  * Set only while no other thread uses the engine. */

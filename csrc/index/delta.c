@@ -8,8 +8,9 @@
 
 #define SHARDS 64
 #define FIRST_SLOTS 16
-#define CHUNK_BYTES ((256u << 10) - sizeof(index_chunk))
-#define POOL_CHUNKS 128 /* at most so many are kept: a delta's worth */
+#define SMALL_CHUNK (64u << 10)
+#define SMALL_BYTES (1u << 20) /* of a delta; then chunks are of 2 MiB */
+#define POOL_CHUNKS 16         /* at most so many are kept: a delta's worth */
 
 typedef struct slot {
   _Atomic uint64_t hash;
@@ -17,9 +18,8 @@ typedef struct slot {
 } slot;
 
 /* A table never shrinks or moves in place: growth makes a new one, and the old one stays until the delta goes, because
- * readers may be in it. Together the old ones are no larger than the newest. */
+ * readers may be in it. Together the old ones are no larger than the newest. They lie in chunks of their own. */
 typedef struct table {
-  struct table *older;
   size_t mask;
   slot slots[];
 } table;
@@ -32,7 +32,7 @@ typedef struct shard {
 
 struct index_chunk {
   index_chunk *next;
-  size_t used;
+  size_t used, size; /* of bytes */
   _Alignas(8) uint8_t bytes[];
 };
 
@@ -46,9 +46,9 @@ struct index_delta {
   _Atomic uint32_t refs;
   index_pool *pool;
   shard shards[SHARDS];
-  index_chunk *chunks; /* in use, newest first: that one is being filled */
-  index_chunk *ready;  /* reserved, empty */
-  size_t ready_count;
+  index_chunk *chunks;    /* in use, newest first: that one is being filled */
+  index_chunk *ready;     /* reserved, empty, in the order in which they will be filled */
+  index_chunk *tables;    /* newest first */
   dropped fresh, resting; /* those at rest wait until the readers of `ticket` have gone */
   uint64_t ticket;
   size_t asked;        /* how many were fresh when somebody looked for the last time */
@@ -68,6 +68,15 @@ void index_pool_init(index_pool *pool) {
   os_mutex_init(&pool->lock);
   pool->chunks = NULL;
   pool->count = 0;
+  pool->huge = false;
+}
+
+static void chunk_free(index_chunk *c) {
+  size_t size = sizeof *c + c->size;
+  if (size % TOON_LARGE == 0)
+    toon_free_large(c, size);
+  else
+    toon_free(c);
 }
 
 void index_pool_trim(index_pool *pool) {
@@ -78,7 +87,7 @@ void index_pool_trim(index_pool *pool) {
   os_mutex_unlock(&pool->lock);
   for (; c; c = next) {
     next = c->next;
-    toon_free(c);
+    chunk_free(c);
   }
 }
 
@@ -88,48 +97,69 @@ void index_pool_destroy(index_pool *pool) {
 }
 
 static index_chunk *pool_take(index_pool *pool) {
-  index_chunk *c = NULL;
-  if (pool) {
-    os_mutex_lock(&pool->lock);
-    c = pool->chunks;
-    if (c) {
-      pool->chunks = c->next;
-      pool->count--;
-    }
-    os_mutex_unlock(&pool->lock);
+  os_mutex_lock(&pool->lock);
+  index_chunk *c = pool->chunks;
+  if (c) {
+    pool->chunks = c->next;
+    pool->count--;
   }
-  if (!c) c = toon_malloc(sizeof *c + CHUNK_BYTES);
-  if (c) c->used = 0;
+  os_mutex_unlock(&pool->lock);
   return c;
 }
 
-static void pool_give(index_pool *pool, index_chunk *c) {
+static bool pool_put(index_pool *pool, index_chunk *c) {
+  os_mutex_lock(&pool->lock);
+  bool kept = pool->count < POOL_CHUNKS;
+  if (kept) {
+    c->next = pool->chunks;
+    pool->chunks = c;
+    pool->count++;
+  }
+  os_mutex_unlock(&pool->lock);
+  return kept;
+}
+
+static void give(index_pool *pool, index_chunk *c) {
   index_chunk *next;
   for (; c; c = next) {
     next = c->next;
-    bool kept = false;
-    if (pool) {
-      os_mutex_lock(&pool->lock);
-      kept = pool->count < POOL_CHUNKS;
-      if (kept) {
-        c->next = pool->chunks;
-        pool->chunks = c;
-        pool->count++;
-      }
-      os_mutex_unlock(&pool->lock);
-    }
-    if (!kept) toon_free(c);
+    if (!pool || sizeof *c + c->size != TOON_LARGE || !pool_put(pool, c)) chunk_free(c);
   }
 }
 
-/* Zeroed by writing: fresh memory that is only read maps a page of zeros first, and is faulted in twice. */
-static table *table_new(index_delta *delta, size_t slots, table *older) {
-  table *t = toon_malloc(sizeof *t + slots * sizeof t->slots[0]);
-  if (!t) return NULL;
+/* A chunk with room for `least` bytes: small while the delta is, so that a store with little in it takes little. */
+static index_chunk *chunk_new(index_delta *delta, size_t least) {
+  index_chunk *c;
+  size_t size = SMALL_CHUNK;
+  least += sizeof *c;
+  if (least > size || atomic_load_explicit(&delta->bytes, memory_order_relaxed) >= SMALL_BYTES)
+    size = (least + TOON_LARGE - 1) & ~(TOON_LARGE - 1);
+  if (size == SMALL_CHUNK)
+    c = toon_malloc(size);
+  else if (!delta->pool || size > TOON_LARGE || !(c = pool_take(delta->pool)))
+    c = toon_malloc_large(size, delta->pool && delta->pool->huge);
+  if (!c) return NULL;
+  c->next = NULL;
+  c->used = 0;
+  c->size = size - sizeof *c;
+  atomic_fetch_add_explicit(&delta->bytes, size, memory_order_relaxed);
+  return c;
+}
+
+/* Zeroed by writing: the memory may have been used before. */
+static table *table_new(index_delta *delta, size_t slots) {
+  table *t;
+  size_t size = sizeof *t + slots * sizeof t->slots[0];
+  index_chunk *c = delta->tables;
+  if (!c || c->size - c->used < size) {
+    if (!(c = chunk_new(delta, size))) return NULL;
+    c->next = delta->tables;
+    delta->tables = c;
+  }
+  t = (table *)(void *)(c->bytes + c->used);
+  c->used += size;
   memset(t->slots, 0, slots * sizeof t->slots[0]);
   t->mask = slots - 1;
-  t->older = older;
-  atomic_fetch_add_explicit(&delta->bytes, sizeof *t + slots * sizeof t->slots[0], memory_order_relaxed);
   return t;
 }
 
@@ -146,13 +176,9 @@ void index_delta_ref(index_delta *delta) { atomic_fetch_add_explicit(&delta->ref
 
 void index_delta_unref(index_delta *delta) {
   if (!delta || atomic_fetch_sub_explicit(&delta->refs, 1, memory_order_acq_rel) != 1) return;
-  for (size_t i = 0; i < SHARDS; i++)
-    for (table *t = atomic_load(&delta->shards[i].table), *older; t; t = older) {
-      older = t->older;
-      toon_free(t);
-    }
-  pool_give(delta->pool, delta->chunks);
-  pool_give(delta->pool, delta->ready);
+  give(delta->pool, delta->tables);
+  give(delta->pool, delta->chunks);
+  give(delta->pool, delta->ready);
   toon_free(delta->fresh.list);
   toon_free(delta->resting.list);
   index_delta_order_free(&delta->order);
@@ -172,7 +198,7 @@ static toon_status shard_grow(index_delta *delta, shard *s) {
   size_t slots = old ? old->mask + 1 : FIRST_SLOTS;
   while ((s->used + s->coming) * 2 > slots) slots *= 2;
   if (old && slots == old->mask + 1) return TOON_OK;
-  table *t = table_new(delta, slots, old);
+  table *t = table_new(delta, slots);
   if (!t) return TOON_ENOMEM;
   for (size_t i = 0; old && i <= old->mask; i++) {
     index_node *node = atomic_load_explicit(&old->slots[i].node, memory_order_relaxed);
@@ -184,21 +210,23 @@ static toon_status shard_grow(index_delta *delta, shard *s) {
 
 static size_t node_size(uint32_t key_len) { return round8(offsetof(index_node, key) + key_len); }
 
-/* What inserting these takes at most, in chunks beyond the one being filled: what does not fit goes into the next. If less is
+/* Chunks for what inserting these takes at most: what does not fit into the one being filled goes into the next. If less is
  * taken (a key that is here already needs no node), no place is reached that would not have been reached so. */
-static size_t chunks_needed(const index_delta *delta, const index_insert *inserts, size_t count) {
-  size_t chunks = 0, room = delta->chunks ? CHUNK_BYTES - delta->chunks->used : 0;
+static toon_status reserve_chunks(index_delta *delta, const index_insert *inserts, size_t count) {
+  size_t room = delta->chunks ? delta->chunks->size - delta->chunks->used : 0;
+  index_chunk **next = &delta->ready;
   for (size_t i = 0; i < count; i++) {
     size_t sizes[2] = {sizeof(index_version), node_size(inserts[i].key.len)};
     for (int j = 0; j < 2; j++) {
       if (sizes[j] > room) {
-        chunks++;
-        room = CHUNK_BYTES;
+        if (!*next && !(*next = chunk_new(delta, sizes[j]))) return TOON_ENOMEM;
+        room = (*next)->size;
+        next = &(*next)->next;
       }
       room -= sizes[j];
     }
   }
-  return chunks;
+  return TOON_OK;
 }
 
 toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts, size_t count) {
@@ -209,23 +237,14 @@ toon_status index_delta_reserve(index_delta *delta, const index_insert *inserts,
     if (s->coming && status == TOON_OK) status = shard_grow(delta, s);
     s->coming = 0;
   }
-  if (status != TOON_OK) return status;
-  for (size_t need = chunks_needed(delta, inserts, count); delta->ready_count < need; delta->ready_count++) {
-    index_chunk *c = pool_take(delta->pool);
-    if (!c) return TOON_ENOMEM;
-    c->next = delta->ready;
-    delta->ready = c;
-    atomic_fetch_add_explicit(&delta->bytes, sizeof *c + CHUNK_BYTES, memory_order_relaxed);
-  }
-  return TOON_OK;
+  return status == TOON_OK ? reserve_chunks(delta, inserts, count) : status;
 }
 
 static void *take(index_delta *delta, size_t size) {
   index_chunk *c = delta->chunks;
-  if (!c || CHUNK_BYTES - c->used < size) {
+  if (!c || c->size - c->used < size) {
     c = delta->ready;
     delta->ready = c->next;
-    delta->ready_count--;
     c->next = delta->chunks;
     delta->chunks = c;
   }
