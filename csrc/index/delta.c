@@ -12,10 +12,13 @@
 #define SMALL_BYTES (1u << 20) /* of a delta; then chunks are of 2 MiB */
 #define POOL_CHUNKS 16         /* at most so many are kept: a delta's worth */
 
-typedef struct slot {
-  _Atomic uint64_t hash;
-  _Atomic(index_node *) node; /* NULL: free */
-} slot;
+/* A slot is a node's address without its three low bits (it is below 2^47), under 20 bits of the hash; 0: free. */
+#define ADDRESS_BITS 44
+#define TAG(hash) ((uint64_t)(hash) << ADDRESS_BITS)
+typedef _Atomic uint64_t slot;
+static inline index_node *slot_node(uint64_t s) {
+  return (index_node *)(uintptr_t)((s & (((uint64_t)1 << ADDRESS_BITS) - 1)) << 3);
+}
 
 /* A table never shrinks or moves in place: growth makes a new one, and the old one stays until the delta goes, because
  * readers may be in it. Together the old ones are no larger than the newest. They lie in chunks of their own. */
@@ -138,6 +141,12 @@ static index_chunk *chunk_new(index_delta *delta, size_t least) {
     c = toon_malloc(size);
   else if (!delta->pool || size > TOON_LARGE || !(c = pool_take(delta->pool)))
     c = toon_malloc_large(size, delta->pool && delta->pool->huge);
+  if (c && (uint64_t)(uintptr_t)c >>
+               (ADDRESS_BITS + 3)) { /* a slot cannot hold it; no system gives such addresses unasked */
+    c->size = size - sizeof *c;
+    chunk_free(c);
+    c = NULL;
+  }
   if (!c) return NULL;
   c->next = NULL;
   c->used = 0;
@@ -185,24 +194,23 @@ void index_delta_unref(index_delta *delta) {
   toon_free(delta);
 }
 
-static void table_put(table *t, uint64_t hash, index_node *node) {
+static void table_put(table *t, uint64_t hash, uint64_t s) {
   size_t i = (size_t)hash & t->mask;
-  while (atomic_load_explicit(&t->slots[i].node, memory_order_relaxed)) i = (i + 1) & t->mask;
-  atomic_store_explicit(&t->slots[i].hash, hash, memory_order_relaxed);
-  atomic_store_explicit(&t->slots[i].node, node, memory_order_release);
+  while (atomic_load_explicit(&t->slots[i], memory_order_relaxed)) i = (i + 1) & t->mask;
+  atomic_store_explicit(&t->slots[i], s, memory_order_release);
 }
 
-/* Make room so that used + coming stays at or below half of the slots. */
+/* Make room so that used + coming stays at or below two thirds of the slots. */
 static toon_status shard_grow(index_delta *delta, shard *s) {
   table *old = atomic_load_explicit(&s->table, memory_order_relaxed);
   size_t slots = old ? old->mask + 1 : FIRST_SLOTS;
-  while ((s->used + s->coming) * 2 > slots) slots *= 2;
+  while ((s->used + s->coming) * 3 > slots * 2) slots *= 2;
   if (old && slots == old->mask + 1) return TOON_OK;
   table *t = table_new(delta, slots);
   if (!t) return TOON_ENOMEM;
   for (size_t i = 0; old && i <= old->mask; i++) {
-    index_node *node = atomic_load_explicit(&old->slots[i].node, memory_order_relaxed);
-    if (node) table_put(t, atomic_load_explicit(&old->slots[i].hash, memory_order_relaxed), node);
+    uint64_t one = atomic_load_explicit(&old->slots[i], memory_order_relaxed);
+    if (one) table_put(t, t->mask >> (64 - ADDRESS_BITS) ? slot_node(one)->hash : one >> ADDRESS_BITS, one);
   }
   atomic_store_explicit(&s->table, t, memory_order_release);
   return TOON_OK;
@@ -257,10 +265,11 @@ static index_node *find(const index_delta *delta, toon_key key, uint64_t hash) {
   table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
   if (!t) return NULL;
   for (size_t i = (size_t)hash & t->mask;; i = (i + 1) & t->mask) {
-    index_node *node = atomic_load_explicit(&t->slots[i].node, memory_order_acquire);
-    if (!node) return NULL;
-    if (atomic_load_explicit(&t->slots[i].hash, memory_order_relaxed) == hash && toon_key_eq(index_node_key(node), key))
-      return node;
+    uint64_t s = atomic_load_explicit(&t->slots[i], memory_order_acquire);
+    if (!s) return NULL;
+    if ((s ^ TAG(hash)) >> ADDRESS_BITS) continue;
+    index_node *node = slot_node(s);
+    if (node->hash == hash && toon_key_eq(index_node_key(node), key)) return node;
   }
 }
 
@@ -291,7 +300,8 @@ static void insert_one(index_delta *delta, index_insert *insert) {
   if (insert->key.len) memcpy(node->key, insert->key.ptr, insert->key.len);
   shard *s = &delta->shards[shard_of(insert->hash)];
   s->used++;
-  table_put(atomic_load_explicit(&s->table, memory_order_relaxed), insert->hash, node);
+  table_put(atomic_load_explicit(&s->table, memory_order_relaxed), insert->hash,
+            TAG(insert->hash) | (uint64_t)(uintptr_t)node >> 3);
   if (delta->last)
     atomic_store_explicit(&delta->last->next, node, memory_order_release);
   else
@@ -378,8 +388,8 @@ void index_delta_prefetch(const index_delta *delta, uint64_t hash) {
 void index_delta_prefetch_node(const index_delta *delta, uint64_t hash) {
   table *t = atomic_load_explicit(&((index_delta *)delta)->shards[shard_of(hash)].table, memory_order_acquire);
   if (!t) return;
-  index_node *node = atomic_load_explicit(&t->slots[(size_t)hash & t->mask].node, memory_order_relaxed);
-  if (node) __builtin_prefetch(node);
+  uint64_t s = atomic_load_explicit(&t->slots[(size_t)hash & t->mask], memory_order_relaxed);
+  if (s) __builtin_prefetch(slot_node(s));
 }
 
 index_delta_info index_delta_get_info(const index_delta *delta) {

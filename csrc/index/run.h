@@ -24,6 +24,7 @@
 #include "os/os.h"
 
 typedef struct index_run index_run;
+#define RUN_SPILL_NAME "db.toon.spill" /* a file that a crash may leave */
 
 typedef struct index_run_info {
   uint64_t number;
@@ -37,7 +38,7 @@ typedef struct index_run_info {
 
 /* Write a run from `source` to `path` (a new file; an existing one is unlinked first, so its readers keep it), datasync
  * it, close it. The caller syncs the directory. Keys must ascend strictly, or it is TOON_EINVAL. Memory: 16 bytes an
- * entry until the hash pages are written, and the fences. info->number, store_id and net_keys are taken from *info
+ * entry until the hash pages are written, what exceeds 8 MiB of it in a file beside `path`, and the fences. info->number, store_id and net_keys are taken from *info
  * (net_keys is read after the source is exhausted, so the source may compute it); the other fields are filled in. On
  * failure the file is unlinked. `cancel` (may be NULL) is asked now and then; true ends the work with TOON_ETIMEOUT. */
 toon_status index_run_write(os_vfs *vfs, const char *path, const index_source *source, index_run_info *info,

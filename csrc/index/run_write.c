@@ -1,11 +1,15 @@
-/* Writing runs: one pass over the source. Blocks go to the file as they fill. Kept in memory until the end are 16 bytes
- * an entry for the hash pages, parted by the top bits of the hash (so that the parts could be kept in files instead),
- * and the fences: 24 bytes and a separator a block, with hostile keys at most half of the key bytes. */
+/* Writing runs: one pass over the source. Blocks go to the file as they fill. Kept until the end are 16 bytes an entry for
+ * the hash pages, parted by the top bits of the hash: up to 8 MiB in memory, the rest in a file without a name; and the
+ * fences: 24 bytes and a separator a block, with hostile keys at most half of the key bytes. */
 #include "index/run_format.h"
 
 #include "base/alloc.h"
 
 #include <errno.h>
+
+#ifndef RUN_SPILL_RECORDS /* tests spill sooner */
+#define RUN_SPILL_RECORDS (1u << 19)
+#endif
 
 enum {
   OUT_PAGES = 128,                                 /* the write buffer */
@@ -26,6 +30,12 @@ typedef struct hash_chunk {
   uint64_t used;
   hash_record records[CHUNK_RECORDS];
 } hash_chunk;
+
+/* Records of a part in the spill file. */
+typedef struct spilled {
+  uint64_t offset;
+  size_t len;
+} spilled;
 
 typedef struct writer {
   os_vfs *vfs;
@@ -54,7 +64,11 @@ typedef struct writer {
   uint64_t fence_bytes;
   toon_buf fences, fence_keys;
   hash_chunk *parts[PARTS];
-  size_t part_len[PARTS];
+  size_t part_len[PARTS]; /* records, with those spilled */
+  size_t held;            /* records in memory */
+  os_file *spill;
+  uint64_t spill_len;
+  toon_buf spilled[PARTS]; /* of that type */
 
   /* The hash page being filled, in place in `out`, and what did not fit into the ones before. */
   uint8_t *hash_at;
@@ -253,6 +267,51 @@ static void count_entry(index_run_info *info, const index_entry *entry) {
     info->deletes++;
 }
 
+/* A file beside the run that loses its name at once; recovery removes one that a crash has left between the two. */
+static toon_status open_spill(writer *w) {
+  const char *slash = strrchr(w->path, '/');
+  toon_buf path = {0};
+  if (toon_buf_printf(&path, "%.*s" RUN_SPILL_NAME, slash ? (int)(slash + 1 - w->path) : 0, w->path) != TOON_OK)
+    return no_memory(w);
+  int code = w->vfs->open(w->vfs, (char *)path.ptr, OS_WRITE | OS_CREATE | OS_TRUNCATE, &w->spill);
+  toon_status status = code ? toon_fail_os(w->err, code, "open", (char *)path.ptr) : TOON_OK;
+  if (status == TOON_OK && (code = w->vfs->unlink(w->vfs, (char *)path.ptr)))
+    status = toon_fail_os(w->err, code, "unlink", (char *)path.ptr);
+  toon_buf_free(&path);
+  return status;
+}
+
+/* Append the records of a part that are in memory, and forget them there. */
+static toon_status take_part(writer *w, unsigned part, toon_buf *out) {
+  for (hash_chunk *chunk; (chunk = w->parts[part]);) {
+    if (toon_buf_append(out, chunk->records, (size_t)chunk->used * sizeof *chunk->records) != TOON_OK)
+      return no_memory(w);
+    w->held -= (size_t)chunk->used;
+    w->parts[part] = chunk->next;
+    toon_free(chunk);
+  }
+  return TOON_OK;
+}
+
+static toon_status spill_part(writer *w, unsigned part, toon_buf *scratch) {
+  scratch->len = 0;
+  TOON_TRY(take_part(w, part, scratch));
+  if (!scratch->len) return TOON_OK;
+  spilled place = {w->spill_len, scratch->len};
+  int code = w->vfs->pwrite(w->vfs, w->spill, scratch->ptr, scratch->len, w->spill_len);
+  if (code) return toon_fail_os(w->err, code, "pwrite", w->path);
+  w->spill_len += scratch->len;
+  return toon_buf_append(&w->spilled[part], &place, sizeof place) == TOON_OK ? TOON_OK : no_memory(w);
+}
+
+static toon_status spill_all(writer *w) {
+  toon_buf scratch = {0};
+  toon_status status = w->spill ? TOON_OK : open_spill(w);
+  for (unsigned part = 0; part < PARTS && status == TOON_OK; part++) status = spill_part(w, part, &scratch);
+  toon_buf_free(&scratch);
+  return status;
+}
+
 static toon_status add_hash(writer *w, uint64_t hash, uint64_t place) {
   hash_chunk **part = &w->parts[hash >> 56], *chunk = *part;
   if (!chunk || chunk->used == CHUNK_RECORDS) {
@@ -264,7 +323,7 @@ static toon_status add_hash(writer *w, uint64_t hash, uint64_t place) {
   }
   chunk->records[chunk->used++] = (hash_record){hash, place};
   w->part_len[hash >> 56]++;
-  return TOON_OK;
+  return ++w->held < RUN_SPILL_RECORDS ? TOON_OK : spill_all(w);
 }
 
 static toon_status add_entry(writer *w, toon_key key, const index_entry *entry) {
@@ -335,38 +394,52 @@ static toon_status begin_hash_page(writer *w) {
 
 static void end_hash_page(writer *w) { seal(w, w->hash_at, 1); }
 
+/* All records of a part. */
+static toon_status load_part(writer *w, unsigned part, toon_buf *out) {
+  out->len = 0;
+  if (toon_buf_reserve(out, w->part_len[part] * sizeof(hash_record)) != TOON_OK) return no_memory(w);
+  for (size_t at = 0; at < w->spilled[part].len; at += sizeof(spilled)) {
+    spilled place;
+    size_t got;
+    memcpy(&place, w->spilled[part].ptr + at, sizeof place);
+    int code = w->vfs->pread(w->vfs, w->spill, out->ptr + out->len, place.len, place.offset, &got);
+    if (code || got != place.len) return toon_fail_os(w->err, code ? code : EIO, "pread", w->path);
+    out->len += got;
+  }
+  return take_part(w, part, out);
+}
+
+typedef struct part_memory {
+  toon_buf records, sorted, starts;
+} part_memory;
+
 /* Add the records of one part, by home page. Parts come in the order of their pages, neighbours may share one. */
-static toon_status write_part(writer *w, unsigned part, toon_buf *sorted, toon_buf *starts) {
+static toon_status write_part(writer *w, unsigned part, part_memory *m) {
   uint64_t least = (uint64_t)part << 56;
   uint32_t first = run_hash_home(least, w->hash_homes);
-  size_t pages = run_hash_home(least | UINT64_MAX >> 8, w->hash_homes) - first + 1, len = w->part_len[part];
-  sorted->len = starts->len = 0;
-  if (toon_buf_reserve(sorted, len * sizeof(hash_record)) != TOON_OK ||
-      toon_buf_reserve(starts, pages * sizeof(size_t)) != TOON_OK)
+  size_t pages = run_hash_home(least | UINT64_MAX >> 8, w->hash_homes) - first + 1, len = w->part_len[part], sum = 0;
+  TOON_TRY(load_part(w, part, &m->records));
+  m->sorted.len = m->starts.len = 0;
+  if (toon_buf_reserve(&m->sorted, len * sizeof(hash_record)) != TOON_OK ||
+      toon_buf_reserve(&m->starts, pages * sizeof(size_t)) != TOON_OK)
     return no_memory(w);
-  hash_record *records = (hash_record *)(void *)sorted->ptr;
-  size_t *start = (size_t *)(void *)starts->ptr, sum = 0;
+  const hash_record *records = (const hash_record *)(const void *)m->records.ptr;
+  hash_record *sorted = (hash_record *)(void *)m->sorted.ptr;
+  size_t *start = (size_t *)(void *)m->starts.ptr;
   memset(start, 0, pages * sizeof *start);
-  for (hash_chunk *chunk = w->parts[part]; chunk; chunk = chunk->next)
-    for (size_t i = 0; i < chunk->used; i++) start[run_hash_home(chunk->records[i].hash, w->hash_homes) - first]++;
+  for (size_t i = 0; i < len; i++) start[run_hash_home(records[i].hash, w->hash_homes) - first]++;
   for (size_t i = 0; i < pages; i++) {
     size_t n = start[i];
     start[i] = sum;
     sum += n;
   }
-  while (w->parts[part]) {
-    hash_chunk *chunk = w->parts[part];
-    for (size_t i = 0; i < chunk->used; i++)
-      records[start[run_hash_home(chunk->records[i].hash, w->hash_homes) - first]++] = chunk->records[i];
-    w->parts[part] = chunk->next;
-    toon_free(chunk);
-  }
+  for (size_t i = 0; i < len; i++) sorted[start[run_hash_home(records[i].hash, w->hash_homes) - first]++] = records[i];
   for (size_t i = 0; i < len; i++) {
-    while (w->hash_pages - 1 < run_hash_home(records[i].hash, w->hash_homes)) {
+    while (w->hash_pages - 1 < run_hash_home(sorted[i].hash, w->hash_homes)) {
       end_hash_page(w);
       TOON_TRY(begin_hash_page(w));
     }
-    TOON_TRY(add_slot(w, &records[i]));
+    TOON_TRY(add_slot(w, &sorted[i]));
   }
   return TOON_OK;
 }
@@ -378,11 +451,11 @@ static toon_status write_hash(writer *w) {
   if (homes > UINT32_MAX / 2) return toon_fail(w->err, TOON_EINVAL, "an index run cannot have so many entries");
   w->hash_homes = (uint32_t)homes;
   TOON_TRY(begin_hash_page(w));
-  toon_buf sorted = {0}, starts = {0};
+  part_memory memory = {0};
   toon_status status = TOON_OK;
   for (unsigned part = 0; part < PARTS; part++) {
     TOON_GOTO(ask_cancel(w));
-    if (w->part_len[part]) TOON_GOTO(write_part(w, part, &sorted, &starts));
+    if (w->part_len[part]) TOON_GOTO(write_part(w, part, &memory));
   }
   end_hash_page(w);
   while (w->hash_pages < w->hash_homes || w->carry.len) {
@@ -390,8 +463,9 @@ static toon_status write_hash(writer *w) {
     end_hash_page(w);
   }
 out:
-  toon_buf_free(&sorted);
-  toon_buf_free(&starts);
+  toon_buf_free(&memory.records);
+  toon_buf_free(&memory.sorted);
+  toon_buf_free(&memory.starts);
   return status;
 }
 
@@ -498,7 +572,9 @@ static void free_writer(writer *w) {
       w->parts[i] = chunk->next;
       toon_free(chunk);
     }
+    toon_buf_free(&w->spilled[i]);
   }
+  if (w->spill) w->vfs->close(w->vfs, w->spill);
   toon_buf_free(&w->fences);
   toon_buf_free(&w->fence_keys);
   toon_buf_free(&w->carry);

@@ -12,7 +12,7 @@ bool engine_delta_full(store_engine *engine) {
   store_view *view = engine_view(engine);
   uint64_t log_limit = 4 * engine->options.checkpoint_bytes;
   if (log_limit < (64u << 20)) log_limit = 64u << 20;
-  bool full = index_delta_get_info(view->deltas[0]).bytes >= 2 * ENGINE_DELTA_BYTES ||
+  bool full = index_delta_get_info(view->deltas[0]).bytes >= ENGINE_DELTA_BYTES + ENGINE_DELTA_BYTES / 2 ||
               (view->deltas[1] && atomic_load(&engine->bytes_since_freeze) >= log_limit);
   view_unref(view);
   return full;

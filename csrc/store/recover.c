@@ -46,6 +46,8 @@ static int visit_name(void *ctx, const char *name) {
     if (number >= r->engine->next_run_number) r->engine->next_run_number = number + 1;
   } else if (strlen(name) > 10 && strcmp(name + strlen(name) - 10, ".toon.copy") == 0) {
     r->copies = true;
+  } else if (strcmp(name, RUN_SPILL_NAME) == 0) {
+    r->spill = true;
   }
   return 0;
 }
@@ -471,6 +473,9 @@ static void remove_strays(recovery *r) {
         toon_buf_lit(&path, ".copy\0") == TOON_OK)
       engine->vfs->unlink(engine->vfs, (char *)path.ptr);
   }
+  path.len = 0;
+  if (r->spill && toon_buf_printf(&path, "%s/" RUN_SPILL_NAME, engine->directory) == TOON_OK)
+    engine->vfs->unlink(engine->vfs, (char *)path.ptr);
   path.len = 0;
   if (toon_buf_printf(&path, "%s/metadata.toon.tmp", engine->directory) == TOON_OK)
     engine->vfs->unlink(engine->vfs, (char *)path.ptr);

@@ -27,6 +27,7 @@ typedef struct recovery {
   uint64_t *run_numbers; /* of all run files in the directory */
   size_t run_number_count;
   bool copies; /* there are db*.toon.copy files */
+  bool spill;  /* there is a file that the writing of a run has left */
   bool unborn; /* a last segment that ends within its header */
   uint32_t unborn_id;
   store_run **runs;

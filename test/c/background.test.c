@@ -129,26 +129,37 @@ static struct {
   uint64_t written, unsynced, most;
   int syncs;
 } sink;
+static os_vfs *real; /* for what is spilled */
 static int sink_open(os_vfs *vfs, const char *path, unsigned flags, os_file **out) {
-  (void)vfs, (void)path, (void)flags;
+  (void)vfs;
+  if (strcmp(path, "run") != 0) return real->open(real, path, flags, out);
   *out = (os_file *)(void *)&sink;
   return 0;
 }
 static int sink_pwrite(os_vfs *vfs, os_file *file, const void *ptr, size_t len, uint64_t offset) {
-  (void)vfs, (void)file, (void)ptr, (void)offset;
+  (void)vfs;
+  if (file != (os_file *)(void *)&sink) return real->pwrite(real, file, ptr, len, offset);
   sink.written += len;
   sink.unsynced += len;
   if (sink.unsynced > sink.most) sink.most = sink.unsynced;
   return 0;
 }
-static int sink_done(os_vfs *vfs, os_file *file) {
+static int sink_sync(os_vfs *vfs, os_file *file) {
   (void)vfs, (void)file;
   sink.unsynced = 0;
   return 0;
 }
+static int sink_close(os_vfs *vfs, os_file *file) {
+  (void)vfs;
+  return file == (os_file *)(void *)&sink ? 0 : real->close(real, file);
+}
+static int sink_pread(os_vfs *vfs, os_file *file, void *ptr, size_t len, uint64_t offset, size_t *got) {
+  (void)vfs;
+  return real->pread(real, file, ptr, len, offset, got);
+}
 static int sink_unlink(os_vfs *vfs, const char *path) {
-  (void)vfs, (void)path;
-  return 2;
+  (void)vfs;
+  return real->unlink(real, path);
 }
 static toon_status large_keys(void *ctx, toon_key *key, index_entry *entry, bool *end, toon_error *e) {
   static char bytes[4000];
@@ -163,14 +174,39 @@ static toon_status large_keys(void *ctx, toon_key *key, index_entry *entry, bool
 }
 
 TEST(a_large_run_is_on_disk_but_for_its_end_before_it_is_whole) {
-  os_vfs vfs = {
-      .open = sink_open, .pwrite = sink_pwrite, .datasync = sink_done, .close = sink_done, .unlink = sink_unlink};
+  os_vfs vfs = {.open = sink_open,
+                .pwrite = sink_pwrite,
+                .pread = sink_pread,
+                .datasync = sink_sync,
+                .close = sink_close,
+                .unlink = sink_unlink};
+  fs = os_memfs_new();
+  real = os_memfs_vfs(fs);
   long left = 25000;
   index_run_info info = {.number = 1, .store_id = 1};
   CHECK_EQ(index_run_write(&vfs, "run", &(index_source){&left, large_keys}, &info, NULL, NULL, &err), TOON_OK);
   CHECK_EQ(sink.unsynced, 0);
   CHECK(sink.written > 90ull << 20);
   CHECK(sink.most <= 65ull << 20);
+  os_memfs_free(fs);
+}
+
+TEST(what_a_crash_leaves_of_a_spill_is_removed) {
+  fs = os_memfs_new();
+  os_vfs *vfs = os_memfs_vfs(fs);
+  os_file *file;
+  os_stat st;
+  REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  CHECK_EQ(vfs->open(vfs, "/d/" RUN_SPILL_NAME, OS_WRITE | OS_CREATE, &file), 0);
+  CHECK_EQ(vfs->close(vfs, file), 0);
+  REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
+  CHECK(vfs->stat(vfs, "/d/" RUN_SPILL_NAME, &st) != 0);
+  fill(0, 5000, 1); /* more than tests spill from on: nothing is left of it */
+  CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  CHECK(vfs->stat(vfs, "/d/" RUN_SPILL_NAME, &st) != 0);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
 }
 
 static int no_runs(void *ctx, const char *call, const char *path) {
