@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static int (*refuse_fn)(void *ctx, size_t size);
 static void *refuse_ctx;
@@ -45,26 +44,13 @@ char *toon_strdup(const char *text) {
   return copy;
 }
 
-void *toon_malloc_large(size_t size, bool huge) {
-  if (refused(size)) return NULL;
-  size_t room = size + TOON_LARGE; /* mappings begin anywhere: what is before and behind goes back */
-  uint8_t *map = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (map == MAP_FAILED) return NULL;
-  size_t before = (size_t)(-(uintptr_t)map & (TOON_LARGE - 1));
-  if (before) munmap(map, before);
-  if (room - before - size) munmap(map + before + size, room - before - size);
-#ifdef MADV_POPULATE_WRITE
-  madvise(map + before, size,
-          huge ? MADV_HUGEPAGE : MADV_POPULATE_WRITE); /* a kernel that cannot does it page by page */
-#endif
-  return counted(map + before);
+bool toon_alloc_take(size_t size) {
+  if (refused(size)) return false;
+  atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
+  return true;
 }
 
-void toon_free_large(void *ptr, size_t size) {
-  if (!ptr) return;
-  atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
-  munmap(ptr, size);
-}
+void toon_alloc_give(void) { atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed); }
 
 void toon_alloc_set_refuse(int (*refuse)(void *ctx, size_t size), void *ctx) {
   refuse_fn = refuse;

@@ -11,11 +11,9 @@ void *toon_calloc(size_t count, size_t size); /* zeroed; overflow of count * siz
 void *toon_realloc(void *ptr, size_t size);
 void toon_free(void *ptr); /* NULL is allowed */
 char *toon_strdup(const char *text);
-/* Memory that will all be used: the system is asked for its pages at once, or, `huge`, for pages of 2 MiB if it has them.
- * Not to be given to the others. */
-#define TOON_LARGE ((size_t)2 << 20)
-void *toon_malloc_large(size_t size, bool huge); /* a multiple of TOON_LARGE; not zeroed */
-void toon_free_large(void *ptr, size_t size);
+/* For memory that comes from elsewhere: asked before it is taken (false: there shall be none), told when it is given back. */
+bool toon_alloc_take(size_t size);
+void toon_alloc_give(void);
 
 /* For tests: `refuse(ctx, size)` is asked before every allocation; true makes it fail. NULL restores the default.
  * Set only while no other thread uses the engine. */

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "index/delta_sort.h"
+#include "os/os.h"
 
 #include <stddef.h>
 
@@ -76,8 +77,8 @@ void index_pool_init(index_pool *pool) {
 
 static void chunk_free(index_chunk *c) {
   size_t size = sizeof *c + c->size;
-  if (size % TOON_LARGE == 0)
-    toon_free_large(c, size);
+  if (size % OS_LARGE == 0)
+    os_free_large(c, size);
   else
     toon_free(c);
 }
@@ -126,7 +127,7 @@ static void give(index_pool *pool, index_chunk *c) {
   index_chunk *next;
   for (; c; c = next) {
     next = c->next;
-    if (!pool || sizeof *c + c->size != TOON_LARGE || !pool_put(pool, c)) chunk_free(c);
+    if (!pool || sizeof *c + c->size != OS_LARGE || !pool_put(pool, c)) chunk_free(c);
   }
 }
 
@@ -136,11 +137,11 @@ static index_chunk *chunk_new(index_delta *delta, size_t least) {
   size_t size = SMALL_CHUNK;
   least += sizeof *c;
   if (least > size || atomic_load_explicit(&delta->bytes, memory_order_relaxed) >= SMALL_BYTES)
-    size = (least + TOON_LARGE - 1) & ~(TOON_LARGE - 1);
+    size = (least + OS_LARGE - 1) & ~(OS_LARGE - 1);
   if (size == SMALL_CHUNK)
     c = toon_malloc(size);
-  else if (!delta->pool || size > TOON_LARGE || !(c = pool_take(delta->pool)))
-    c = toon_malloc_large(size, delta->pool && delta->pool->huge);
+  else if (!delta->pool || size > OS_LARGE || !(c = pool_take(delta->pool)))
+    c = os_alloc_large(size, delta->pool && delta->pool->huge);
   if (c && (uint64_t)(uintptr_t)c >>
                (ADDRESS_BITS + 3)) { /* a slot cannot hold it; no system gives such addresses unasked */
     c->size = size - sizeof *c;
