@@ -98,6 +98,7 @@ class ToonStore extends EventEmitter {
     this.#path = path
     this.#writer = writer
     this.#writer.lapsing = options.ttl > 0
+    this.#writer.maxTxnSize = options.maxTxnSize
     this.#writer.onEvents = emitter(this, options)
     this.#collections = new Collections(this, this.#writer)
     this.rows = new Rows(this, this.#writer)

@@ -20,6 +20,13 @@ const forgotten = new FinalizationRegistry(handle => native.snapshotClose(handle
 // No snapshot has this handle.
 const ENDED = -1
 
+// What is buffered may be so many times maxTxnSize: TOON can be that much shorter than JSON. The commit is exact.
+const BUFFERED = 4
+
+function sizeOf ({ key, form }) {
+  return 16 + key.length + (form === undefined ? 0 : form.length)
+}
+
 const ASCII = /^[\x00-\x7f]*$/
 
 // A key as a string of its bytes, which compares as the store orders keys. Strings and bytes that name one key are equal.
@@ -97,6 +104,7 @@ class Transaction {
   #writes = new Map() // id -> { id, key, given, form (undefined: deleted), how }
   #journal = null // [id, write before] of each write inside atomically()
   #fresh = [] // { keys, forms, how } of putFresh()
+  #size = 0 // of #writes and #fresh
   #expected = null // keys that must be as they were, for collections: id -> key
   #keys = null // what was read, for 'serializable': id -> key
   #ranges = null // { bounds, last, complete }
@@ -264,7 +272,8 @@ class Transaction {
    * @param {string|Uint8Array} key
    * @param {any} value
    * @param {{ ttl?: number, expiresAt?: number }} [options] - ttl counts from the commit
-   * @throws as put() of the store; TOON_EVALUETOOBIG and text that is not Unicode are found by commit()
+   * @throws as put() of the store; TOON_EVALUETOOBIG and text that is not Unicode are found by commit(); TOON_ETXNTOOBIG when
+   *   more than 4 times maxTxnSize is buffered (the commit holds the text that is written against maxTxnSize itself)
    */
   put (key, value, options) {
     if (arguments.length < 2) throw invalidType('put needs a key and a value: put(key, value)')
@@ -279,14 +288,24 @@ class Transaction {
     }
   }
 
+  #grow (bytes) {
+    if (bytes > 0 && this.#size + bytes > BUFFERED * this.#writer.maxTxnSize) {
+      throw new ToonError('TOON_ETXNTOOBIG', `the transaction has buffered more than ${BUFFERED} times maxTxnSize (${this.#writer.maxTxnSize} bytes); split it`)
+    }
+    this.#size += bytes
+  }
+
   #set (write) {
-    this.#journal?.push([write.id, this.#writes.get(write.id)])
+    const before = this.#writes.get(write.id)
+    this.#grow(sizeOf(write) - (before === undefined ? 0 : sizeOf(before)))
+    this.#journal?.push([write.id, before])
     this.#writes.set(write.id, write)
   }
 
   /** @private Call fn; if it throws, what it wrote is taken back, and the transaction may go on. */
   atomically (fn) {
     if (this.#journal !== null) return fn()
+    const size = this.#size
     const journal = this.#journal = []
     try {
       return fn()
@@ -295,6 +314,7 @@ class Transaction {
         if (before === undefined) this.#writes.delete(id)
         else this.#writes.set(id, before)
       }
+      this.#size = size
       throw err
     } finally {
       this.#journal = null
@@ -344,6 +364,7 @@ class Transaction {
   /** @private put() of string keys and JSON texts; the transaction neither reads nor writes these keys otherwise. */
   putFresh (keys, forms, how) {
     this.#check()
+    this.#grow(keys.reduce((sum, key, i) => sum + sizeOf({ key, form: forms[i] }), 0))
     this.#fresh.push({ keys, forms, how })
   }
 
@@ -366,10 +387,12 @@ class Transaction {
   savepoint () {
     this.#check()
     const writes = new Map(this.#writes)
+    const size = this.#size
     return {
       rollback: () => {
         this.#check()
         this.#writes = new Map(writes)
+        this.#size = size
       }
     }
   }

@@ -160,6 +160,29 @@ describe('transactions', () => {
       assert.deepEqual(db.range().toArray(), [['a', 1], ['d', 4]])
     })
 
+    it('refuses to become too large, before it takes the memory, and at the commit', async () => {
+      const TOO_BIG = { name: 'ToonError', code: 'TOON_ETXNTOOBIG' }
+      const db = await openStore({ maxTxnSize: 10000 })
+      const fill = (tx, rows) => {
+        for (let i = 0; i < rows; i++) tx.put(`k${i}`, 'x'.repeat(100))
+      }
+      let attempts = 0
+      await assert.rejects(db.transaction(tx => {
+        attempts++
+        fill(tx, 200)
+      }), TOO_BIG)
+      assert.equal(attempts, 1)
+      const tx = db.begin()
+      const { rollback } = tx.savepoint()
+      assert.throws(() => fill(tx, 1000), TOO_BIG)
+      assert.throws(() => tx.put('one more', 'x'.repeat(100)), { ...TOO_BIG, key: 'one more' })
+      for (let i = 0; i < 1000; i++) tx.put('k0', `${i}`) // in its place
+      rollback()
+      fill(tx, 50)
+      await tx.commit()
+      assert.equal(db.size, 50)
+    })
+
     it('gives rows an expiry', async () => {
       const db = await openStore()
       const tx = db.begin()

@@ -228,6 +228,38 @@ static toon_status step(toon_cursor *cursor) {
   return toon_cursor_next(cursor, false, &key, &row, &end, &err);
 }
 
+TEST(a_paused_cursor_goes_on_where_it_was_in_both_directions) {
+  enum { KEYS = 200 };
+  char name[16];
+  for (int reverse = 0; reverse < 2; reverse++) {
+    start(4096, 4096, 1ull << 40);
+    for (int i = 0; i < KEYS; i++) {
+      snprintf(name, sizeof name, "p%03d", i);
+      put(name, i);
+      if (i % 50 == 0) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    }
+    toon_range all = {.reverse = reverse};
+    toon_cursor *cursor;
+    CHECK_EQ(toon_cursor_open(db, NULL, &all, &cursor, &err), TOON_OK);
+    for (int n = 0; n <= KEYS; n++) {
+      toon_key key;
+      toon_row row;
+      bool end;
+      snprintf(name, sizeof name, "p%03d", reverse ? KEYS - 1 - n : n);
+      CHECK_EQ(toon_cursor_next(cursor, false, &key, &row, &end, &err), TOON_OK);
+      CHECK_EQ(end, n == KEYS);
+      if (end) break;
+      CHECK(toon_key_eq(key, K(name)));
+      toon_cursor_pause(cursor);
+      put(name, -1); /* behind it, and around its place */
+      put(n % 2 ? "p0505" : "p1505", n);
+      if (n % 40 == 20) CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
+    }
+    toon_cursor_close(cursor);
+    stop();
+  }
+}
+
 TEST(a_snapshot_that_holds_back_too_much_is_given_up) {
   enum { GENERATIONS = 10 };
   toon_snapshot *held[GENERATIONS];
