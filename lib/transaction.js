@@ -272,8 +272,8 @@ class Transaction {
    * @param {string|Uint8Array} key
    * @param {any} value
    * @param {{ ttl?: number, expiresAt?: number }} [options] - ttl counts from the commit
-   * @throws as put() of the store; TOON_EVALUETOOBIG and text that is not Unicode are found by commit(); TOON_ETXNTOOBIG when
-   *   more than 4 times maxTxnSize is buffered (the commit holds the text that is written against maxTxnSize itself)
+   * @throws as put() of the store; TOON_EVALUETOOBIG and text that is not Unicode are found by commit(); TOON_ETXNTOOBIG
+   *   when more than 4 times maxTxnSize is buffered (the commit holds the text that is written against maxTxnSize itself)
    */
   put (key, value, options) {
     if (arguments.length < 2) throw invalidType('put needs a key and a value: put(key, value)')
