@@ -157,6 +157,7 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
       f->replay_end = *end_offset = offset;
       atomic_store(&engine->published_row, frame.next_row);
       atomic_store(&engine->published, frame.sequence);
+      engine->bytes_since_freeze += next - offset_before; /* it counts towards the next checkpoint */
       engine->recovery.groups++;
       engine->recovery.bytes += text.len;
       store_view *view = atomic_load(&engine->view);

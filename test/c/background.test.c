@@ -318,6 +318,25 @@ static bool merged_to(uint64_t runs) {
   return stat_of(db, "runs") == runs;
 }
 
+TEST(what_was_replayed_counts_towards_the_next_checkpoint) {
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
+  fill(0, 5000, 1000);
+  os_memfs *after = killed(fs);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+  fs = after;
+  REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
+  CHECK(stat_of(db, "groups") > 0);
+  for (int i = 0; i < 5000 && stat_of(db, "runs") == 0; i++) { /* when there is nothing else to do */
+    os_memfs_advance_ms(fs, 0, 100);
+    usleep(1000);
+  }
+  CHECK_EQ(stat_of(db, "runs"), 1);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
 TEST(a_small_run_does_not_keep_those_behind_it_from_being_merged) {
   fs = os_memfs_new();
   REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
