@@ -109,7 +109,7 @@ describe('limits of the server', () => {
       const small = await (await openStore({ maxTxnSize: 1e6 })).listen({ port: 0 })
       const c = connect(small.port)
       await c.call('SET', 'a', 'x'.repeat(100000))
-      const replies = await c.pipeline(['MULTI', ...Array(500).fill('APPEND a x'), 'EXEC'])
+      const replies = await c.pipeline(['MULTI', ...Array(1000).fill('APPEND a x'), 'EXEC'])
       assert.deepStrictEqual(replies.at(-1), { error: 'ERR the transaction is larger than maxTxnSize; split it' })
       assert.strictEqual(await c.call('STRLEN', 'a'), 100000)
       await small.close()

@@ -7,7 +7,8 @@
 
 enum {
   QUEUE_MAX = 256 << 20, /* bytes of a transaction's commands, and of its messages */
-  WATCH_MAX = 64 << 20   /* bytes of what WATCH remembers */
+  WATCH_MAX = 64 << 20,  /* bytes of what WATCH remembers */
+  ARENA_LEAST = 64 << 20 /* bytes that an EXEC may always add to its batch */
 };
 
 typedef struct queued {
@@ -237,10 +238,12 @@ static toon_status unchanged(command_call *call, bool *same) {
   return TOON_OK;
 }
 
-/* Has the transaction more than could be committed, with what its later writes have taken the place of? */
+/* Has the transaction more than could be committed, with what its later writes have taken the place of, and what it has read? */
 static bool too_big(const command_call *call, size_t before) {
   const command_work *work = call->work;
-  return work->open && toon_batch_bytes(work->batch) - before > 2 * toon_max_txn_size(call->db);
+  uint64_t most = 2 * toon_max_txn_size(call->db);
+  if (most < ARENA_LEAST) most = ARENA_LEAST;
+  return work->open && toon_batch_bytes(work->batch) - before > most;
 }
 
 /* Run the queued commands, each with its reply. One that fails writes nothing; the others do, as in Redis. */
