@@ -15,7 +15,7 @@ const doors = {
   column: ['os', 'toon', 'base'],
   store: ['base', 'os', 'toon', 'log', 'index', 'cache', 'column', 'toonstore.h'],
   query: ['toonstore.h', 'base', 'toon', 'column'],
-  resp: ['toonstore.h', 'base'],
+  resp: ['toonstore.h', 'query/where.h', 'base'],
   napi: ['toonstore.h', 'query/query.h', 'resp/server.h', 'base/utf.h'], // JavaScript strings are UTF-16: the conversion is shared
   'toonstore.h': ['base', 'toon/toon.h']
 }

@@ -59,7 +59,7 @@ struct toon_query {
   toon_projection *fields, *order;
   bool *descending;
   size_t order_count;
-  uint64_t offset, limit;
+  uint64_t offset, limit, most_bytes;
   uint64_t skipped, taken; /* of those */
 
   toon_cursor **cursors; /* of the ranges, opened one after the other */
@@ -76,7 +76,7 @@ struct toon_query {
   toon_buf items, keys; /* documents collected: query_item, and their keys and ids */
   size_t handed;        /* of those */
   bool sorted;
-  bool placed; /* some of the documents collected or listed have their field */
+  bool placed;      /* some of the documents collected or listed have their field */
   query_scan *scan; /* NULL: documents are read from the log */
   toon_buf batch;   /* query_ref: what query_take gave */
 
@@ -136,6 +136,8 @@ void query_output_free(toon_query *q);
 /* The file was cut short while it was read: what came of it may be wrong. */
 toon_status query_check_columns(toon_query *q, toon_error *err);
 
+/* TOON_EVALUETOOBIG if more has been read than may be. */
+toon_status query_check_bytes(const toon_query *q, toon_error *err);
 toon_status query_fail(toon_error *err, toon_status status);
 void query_release(toon_query *q); /* the row that is held */
 bool query_good_id(toon_slice id);

@@ -50,6 +50,7 @@ toon_status toon_query_open(toon_db *db, const toon_snapshot *snapshot, const to
   q->order_count = o->order_count;
   q->offset = o->offset;
   q->limit = o->limit;
+  q->most_bytes = o->most_bytes;
   q->range = o->reverse ? o->ranges : 0;
   toon_status status = keep_all(q, o);
   if (status != TOON_OK) query_fail(err, status);
@@ -116,6 +117,12 @@ toon_query_counts toon_query_counted(const toon_query *q) {
   counts.blocks = q->scan ? q->scan->file->blocks : 0;
   counts.blocks_read = q->scan ? q->scan->blocks_read : 0;
   return counts;
+}
+
+toon_status query_check_bytes(const toon_query *q, toon_error *err) {
+  if (!q->most_bytes || q->counts.bytes <= q->most_bytes) return TOON_OK;
+  return toon_fail(err, TOON_EVALUETOOBIG, "the query reads more than %llu MiB; columns of the collection read less",
+                   (unsigned long long)(q->most_bytes >> 20));
 }
 
 /* ---- walking ---- */
@@ -210,6 +217,7 @@ toon_status query_walk(toon_query *q, toon_slice *id, toon_slice *field, bool *e
     *field = row.field;
     q->counts.rows++;
     q->counts.bytes += row.field.len;
+    TOON_TRY(query_check_bytes(q, err));
     if (!q->filter) return TOON_OK;
     bool holds;
     toon_status status = toon_filter_test(q->filter, *id, row.field, q->ask, q->ctx, &holds);

@@ -36,6 +36,7 @@ typedef struct toon_query_options {
   const bool *descending;
   size_t order_count;
   uint64_t offset, limit; /* limit UINT64_MAX: none */
+  uint64_t most_bytes;    /* that may be read, and that a text may have; TOON_EVALUETOOBIG beyond. 0: any number */
   bool columns;           /* use column files; the range is all of the prefix then, not reversed and without a base */
 } toon_query_options;
 

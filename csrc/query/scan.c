@@ -244,6 +244,7 @@ toon_status query_scan_next(toon_query *q, bool *end, toon_error *err) {
   while (!s->refs.len) {
     *end = !s->cursor && s->block == s->file->blocks;
     if (*end) return TOON_OK;
+    TOON_TRY(query_check_bytes(q, err));
     TOON_TRY(s->cursor ? walk(q, err) : begin_block(q, err));
   }
   return TOON_OK;

@@ -98,7 +98,9 @@ static toon_status put_line(line_writer *l, query_ref ref) {
 /* Lines of the items from *at on, as long as they are in columns. */
 static toon_status put_lines(line_writer *l, toon_buf *out, const query_item *items, uint64_t count, uint64_t *at) {
   toon_status status = TOON_OK;
-  TOON_TRY(toon_writer_begin(&l->w, out, 64, TOON_TEXT_MAX - out->len));
+  size_t most = l->q->most_bytes ? (size_t)l->q->most_bytes : TOON_TEXT_MAX;
+  if (out->len >= most) return TOON_EVALUETOOBIG;
+  TOON_TRY(toon_writer_begin(&l->w, out, 64, most - out->len));
   for (; *at < count && items[*at].ref.block != QUERY_LOOSE && status == TOON_OK; ++*at)
     status = put_line(l, items[*at].ref);
   if (status == TOON_OK) toon_writer_end(&l->w);
@@ -135,7 +137,8 @@ static toon_status add_items(toon_query *q, toon_emitter *emitter, uint8_t delim
     if (status == TOON_OK)
       status = toon_emitter_added(emitter, i - from, err);
     else
-      query_fail(err, status);
+      toon_fail(err, status,
+                status == TOON_EVALUETOOBIG ? "the text would be too long: take fewer rows or fields" : NULL);
   }
   toon_free(l.vectors);
   return status;

@@ -161,6 +161,7 @@ X(json_get, "json.get", -2, R, 1, 1, 1, "json", "0.1.0", "A document, or values 
 X(json_numincrby, "json.numincrby", 4, W, 1, 1, 1, "json", "0.1.0", "Add to a number within a document")
 X(json_set, "json.set", -4, W, 1, 1, 1, "json", "0.1.0", "Set a document, or a value within it, to JSON")
 X(json_type, "json.type", -2, R, 1, 1, 1, "json", "0.1.0", "The type of a value within a document")
+X(toon_find, "toon.find", -3, R, 0, 0, 0, "toon", "0.1.0", "Documents of a collection as one TOON table: collection and filter (JSON), then FIELDS f…, ORDERBY f [ASC | DESC]…, LIMIT n, MAXTOKENS n")
 X(toon_get, "toon.get", -2, R, 1, 1, 1, "toon", "0.1.0", "A value, or some of its fields, as TOON")
 X(toon_range, "toon.range", -3, R, 0, 0, 0, "toon", "0.1.0", "A range of keys as one TOON table: start end or PREFIX p, then FIELDS f…, LIMIT n, MAXTOKENS n")
 X(toon_set, "toon.set", 3, W, 1, 1, 1, "toon", "0.1.0", "Set a key to what a TOON text says")
