@@ -102,6 +102,16 @@ describe('columns of a collection', () => {
     assert.equal(groups.reduce((sum, group) => sum + group.count, 0), all.length)
   }).timeout(60000)
 
+  it('of a collection that was empty when they were first made have what came since', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', { columns: ['n'] })
+    await docs.buildColumns()
+    await docs.insert([{ n: 1 }, { n: 2 }])
+    await docs.buildColumns()
+    assert.deepEqual([docs.explain({ fields: ['n'] }).plan, db.stats().columns.rows], ['columns', 2])
+    assert.deepEqual(docs.find({ fields: ['n'] }).toArray(), [{ n: 1 }, { n: 2 }])
+  })
+
   it('are read only where a condition can hold', async () => {
     const { docs } = await filled(10000)
     const all = docs.explain({ fields: ['n', 'price'] })

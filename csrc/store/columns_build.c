@@ -114,7 +114,7 @@ static bool same_columns(const column_file *file, const toon_path *paths, size_t
 
 /* All of it: blocks of the old file where nothing has changed, documents elsewhere. */
 static toon_status write_documents(build *b, toon_error *err) {
-  if (!b->old) return walk(b, nowhere, nowhere, SIZE_MAX, add_document, err);
+  if (!b->old || !b->old->file->blocks) return walk(b, nowhere, nowhere, SIZE_MAX, add_document, err);
   column_file *file = b->old->file;
   const toon_columns *old = b->old;
   size_t change = 0;
