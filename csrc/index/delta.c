@@ -72,7 +72,6 @@ void index_pool_init(index_pool *pool) {
   os_mutex_init(&pool->lock);
   pool->chunks = NULL;
   pool->count = 0;
-  pool->huge = false;
 }
 
 static void chunk_free(index_chunk *c) {
@@ -141,7 +140,7 @@ static index_chunk *chunk_new(index_delta *delta, size_t least) {
   if (size == SMALL_CHUNK)
     c = toon_malloc(size);
   else if (!delta->pool || size > OS_LARGE || !(c = pool_take(delta->pool)))
-    c = os_alloc_large(size, delta->pool && delta->pool->huge);
+    c = os_alloc_large(size);
   if (c && (uint64_t)(uintptr_t)c >>
                (ADDRESS_BITS + 3)) { /* a slot cannot hold it; no system gives such addresses unasked */
     c->size = size - sizeof *c;

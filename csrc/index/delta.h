@@ -45,7 +45,6 @@ typedef struct index_pool {
   os_mutex lock;
   index_chunk *chunks;
   size_t count;
-  bool huge; /* memory from now on is of huge pages */
 } index_pool;
 void index_pool_init(index_pool *pool);
 void index_pool_trim(index_pool *pool); /* give all of it back */

@@ -65,10 +65,9 @@ os_vfs *os_posix(void);
 
 /* The path made absolute by the current directory; links are not followed. *out is freed with toon_free. */
 int os_absolute_path(const char *path, char **out);
-/* Memory that will all be used, a multiple of OS_LARGE, not zeroed: its pages are asked for at once, or, `huge`, pages of 2 MiB
- * if the system has them. NULL: there is none. */
+/* Memory that will all be used, a multiple of OS_LARGE, not zeroed: its pages are asked for at once. NULL: there is none. */
 #define OS_LARGE ((size_t)2 << 20)
-void *os_alloc_large(size_t size, bool huge);
+void *os_alloc_large(size_t size);
 void os_free_large(void *ptr, size_t size);
 /* Size of a page of memory. */
 size_t os_page_size(void);

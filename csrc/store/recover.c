@@ -578,10 +578,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
 
   size_t end_index;
   uint64_t end_offset, synced;
-  engine->pool.huge = true; /* replay touches much memory for the first time: 5 ms instead of 25 for 64 MB */
-  status = replay_log(r, &end_index, &end_offset, &synced, err);
-  engine->pool.huge = false;
-  if (status != TOON_OK) return status;
+  TOON_TRY(replay_log(r, &end_index, &end_offset, &synced, err));
   TOON_TRY(check_list(r, err));
   TOON_TRY(cut_tail(r, end_index, end_offset, err));
   if (engine->options.read_only) {
