@@ -766,7 +766,7 @@ static bool finish_batch(store_engine *engine, toon_batch *batch, const toon_db 
 }
 
 /* Who leads, and for how long: a caller of toon_commit until its batch is done, a handle's toon_lead until nothing waits or the
- * handle has been stopped and waits for nothing, the background thread (both NULL) for one list. */
+ * handle has been stopped and waits for nothing, a thread that was started for it (both NULL) until nothing waits. */
 typedef struct commit_leader {
   const toon_batch *until;
   const toon_db *db;
@@ -779,8 +779,7 @@ static toon_batch *lead_list(store_engine *engine, toon_batch *list, commit_lead
   bool stop = false;
   while (unfinished && !stop) {
     toon_error err;
-    /* The background thread makes room itself. */
-    bool waits = leader.until || leader.db, room = !waits || wait_for_room(engine, &err) == TOON_OK;
+    bool room = wait_for_room(engine, &err) == TOON_OK;
     os_mutex_lock(&engine->commit_lock);
     lead_group(engine, &at, room ? NULL : &err);
     os_mutex_unlock(&engine->commit_lock);
@@ -796,10 +795,12 @@ static toon_batch *lead_list(store_engine *engine, toon_batch *list, commit_lead
   return unfinished;
 }
 
+static void want_leader(store_engine *engine);
+
 /* queue_lock held, nobody leading. */
 static void lead_locked(store_engine *engine, commit_leader leader) {
   engine->leading = true;
-  engine->guest = !leader.db;
+  engine->guest = leader.until;
   bool stop = false;
   while (engine->queue_head && !stop) {
     toon_batch *list = engine->queue_head;
@@ -814,11 +815,11 @@ static void lead_locked(store_engine *engine, commit_leader leader) {
       if (!engine->queue_tail) engine->queue_tail = last;
       engine->queue_head = left;
     }
-    stop = leader.until ? leader.until->done : !leader.db || (leader.db->stopped && !leader.db->waiting);
+    stop = leader.until ? leader.until->done : leader.db && leader.db->stopped && !leader.db->waiting;
   }
   engine->leading = engine->guest = false;
-  /* Whoever waits in toon_commit leads then; for the others the background thread does, unless somebody was asked to. */
-  if (engine->queue_head && leader.db) background_want_leader(engine);
+  /* Whoever waits in toon_commit leads then; for the others a thread does, unless somebody was asked to. */
+  if (engine->queue_head && leader.db) want_leader(engine);
   os_cond_broadcast(&engine->queue_cond);
 }
 
@@ -832,11 +833,40 @@ void toon_lead(toon_db *db) {
   os_mutex_unlock(&engine->queue_lock);
 }
 
-void commit_lead_waiting(store_engine *engine) {
+static void *lead_main(void *ctx) {
+  store_engine *engine = ctx;
   os_mutex_lock(&engine->queue_lock);
   while (engine->leading && engine->guest) os_cond_wait(&engine->queue_cond, &engine->queue_lock);
   if (!engine->leading) lead_locked(engine, (commit_leader){0});
+  engine->lead_running = false;
   os_mutex_unlock(&engine->queue_lock);
+  return NULL;
+}
+
+/* Somebody has to lead what waits, whose handle cannot. Not the background thread: who leads waits for the room that it makes.
+ * queue_lock held. */
+static void want_leader(store_engine *engine) {
+  if (engine->lead_running || !engine->queue_head) return;
+  if (engine->lead_joinable) os_thread_join(engine->lead_thread); /* it is past the lock */
+  engine->lead_running = engine->lead_joinable =
+      os_thread_start(&engine->lead_thread, "toonstore-lead", lead_main, engine) == 0;
+  if (!engine->lead_running) background_want_leader(engine); /* later */
+}
+
+void commit_lead_waiting(store_engine *engine) {
+  os_mutex_lock(&engine->queue_lock);
+  want_leader(engine);
+  bool later = !engine->lead_running && engine->queue_head;
+  os_mutex_unlock(&engine->queue_lock);
+  if (later) os_sleep_ms(2);
+}
+
+void commit_stop(store_engine *engine) {
+  os_mutex_lock(&engine->queue_lock);
+  bool joinable = engine->lead_joinable;
+  engine->lead_joinable = false;
+  os_mutex_unlock(&engine->queue_lock);
+  if (joinable) os_thread_join(engine->lead_thread);
 }
 
 void toon_stop(toon_db *db) {
@@ -856,7 +886,7 @@ void commit_finish(toon_db *db) {
     else
       lead_locked(engine, (commit_leader){.db = db});
   }
-  if (engine->lead_requested) background_want_leader(engine); /* who was asked to lead may be us */
+  if (engine->lead_requested) want_leader(engine); /* who was asked to lead may be us */
   engine->lead_requested = false;
   os_mutex_unlock(&engine->queue_lock);
 }

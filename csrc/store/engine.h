@@ -97,6 +97,8 @@ typedef struct store_engine {
   os_cond queue_cond; /* a batch is done, or the leader has stopped */
   toon_batch *queue_head, *queue_tail;
   bool leading, guest, lead_requested; /* guest: the leader leads only until its own batch is done */
+  bool lead_running, lead_joinable;    /* a thread that leads what nobody else does, or did */
+  os_thread lead_thread;
 
   /* committing (commit_lock) */
   os_mutex commit_lock;
@@ -217,8 +219,10 @@ toon_status engine_withdraw_clean(store_engine *engine, toon_error *err);
 
 /* Take no more writes through the handle, and see to it that those submitted are done; not those of other handles. */
 void commit_finish(toon_db *db);
-/* Commit what waits now, if nobody leads. Background thread. */
+/* Try again to start a thread that leads. Background thread. */
 void commit_lead_waiting(store_engine *engine);
+/* Wait for the end of the thread that led; nothing is submitted any more. */
+void commit_stop(store_engine *engine);
 
 /* ---- tally.c: exact counts ---- */
 /* Resolve what was not yet, of the active delta (0) or the frozen one (1), against what lies below. */
@@ -305,7 +309,7 @@ toon_status background_between(store_engine *engine, toon_error *err);
 /* Called now and then from long work of the background thread, which holds no lock: syncs and leads if that is due. */
 void background_slice(store_engine *engine);
 bool background_stopping(store_engine *engine);
-/* Somebody stopped leading while batches of others wait. */
+/* Batches wait, and no thread could be started that leads. */
 void background_want_leader(store_engine *engine);
 /* Wait for a checkpoint that begins after the call. */
 toon_status background_checkpoint(store_engine *engine, toon_error *err);

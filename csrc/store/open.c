@@ -307,6 +307,7 @@ toon_status toon_close(toon_db *db, toon_error *err) {
   os_mutex_unlock(&registry_lock);
   if (last) {
     columns_stop(engine);
+    commit_stop(engine);
     background_stop(engine);
     if (!engine->options.read_only) {
       status = engine_check_poison(engine, err);
