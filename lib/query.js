@@ -310,8 +310,16 @@ function explain (place, from, options) {
   })
 }
 
+// Values, typed if all are numbers. The engine's kinds of columns do not tell: they go by all of a block.
+function typed (part) {
+  if (part instanceof Int32Array || (Array.isArray(part) && !part.every(value => typeof value === 'number'))) return part
+  if (part.every(value => Object.is(value | 0, value))) return Int32Array.from(part)
+  return Array.isArray(part) ? Float64Array.from(part) : part
+}
+
 // A list of values at its end another's: numbers stay typed as long as all are.
-function joined (parts, rows) {
+function joined (given, rows) {
+  const parts = given.map(typed)
   const Type = parts.every(part => part instanceof Int32Array) ? Int32Array
     : parts.every(part => !Array.isArray(part)) ? Float64Array : Array
   const out = new Type(rows)
@@ -347,12 +355,7 @@ function findColumns (place, from, options) {
       end = last === 1
       if (documents.length === 0) continue
       rows += documents.length
-      names.forEach((name, i) => {
-        const values = documents.map(document => document[name])
-        const numbers = values.every(value => typeof value === 'number')
-        const whole = numbers && values.every(value => (value | 0) === value)
-        parts[i].push(whole ? Int32Array.from(values) : numbers ? Float64Array.from(values) : values)
-      })
+      names.forEach((name, i) => parts[i].push(documents.map(document => document[name])))
     }
   })
   const columns = {}

@@ -27,7 +27,7 @@ function random (seed) {
 
 const NAMES = ['a', 'b', 'c', 'n.x', 'n.y', 'w z', '_id']
 const TEXTS = ['', 'a', 'ab', 'a b', 'a!b', 'a,b', 'b', 'null', '5', 'é', '😀', '\uffff', 'x"y', 'l\nm', 'q:r', '-', 'z'.repeat(600)]
-const NUMBERS = [0, -0, 1, 2, 10, 11, -1, -10, -11, 0.5, -0.5, 1.5e300, 1e-7, 1e21, 123456789, 0.1 + 0.2]
+const NUMBERS = [0, -0, 1, 2, 2.5, 2.125, 10, 11, -1, -10, -11, 0.5, -0.5, 1.5e300, 1e-7, 1e21, 123456789, 0.1 + 0.2]
 
 // The same with the names of objects in order: a table has the order of its first row for all.
 function byName (value) {
@@ -54,6 +54,8 @@ describe('the model of collections', () => {
     const document = () => {
       const out = {}
       for (const name of ['a', 'b', 'c', 'w z']) if (!chance(4)) out[name] = value(2)
+      if (columns && 'b' in out && !chance(300)) out.b = one([1, 2, 2.5, 2.125, null]) // a vector of decimals
+      if (columns && 'c' in out && !chance(300)) out.c = one([1, 2, -3, 1 / 3, 1e300]) // of doubles
       if (chance(2)) out.n = chance(4) ? value(1) : { x: value(1), y: scalar() }
       return JSON.parse(JSON.stringify(out))
     }
@@ -128,9 +130,9 @@ describe('the model of collections', () => {
       },
       async update () {
         const id = one([...model.keys(), idOf()])
-        await docs.update(id, old => old && { ...old, a: 'changed', b: old.c ?? null })
+        await docs.update(id, old => old && { ...old, a: 'changed', b: columns ? 2 : old.c ?? null })
         const old = model.get(id)
-        if (old !== undefined) model.set(id, { ...old, a: 'changed', b: old.c ?? null })
+        if (old !== undefined) model.set(id, { ...old, a: 'changed', b: columns ? 2 : old.c ?? null })
       },
       async delete () {
         const id = one([...model.keys(), idOf()])

@@ -20,7 +20,8 @@ const document = i => ({
   active: i % 3 === 0,
   ['__proto__']: 'own',
   'a "name"': -1 - i,
-  ...(i % 4 === 0 ? { some: i } : {})
+  ...(i % 4 === 0 ? { some: i } : {}),
+  ...(i % 7 === 6 ? {} : { cents: [1, 2, 2.5, 2.125][i % 4], real: [1, 2, 1 / 3][i % 3] })
 })
 
 describe('columns of a collection', () => {
@@ -49,6 +50,8 @@ describe('columns of a collection', () => {
     { where: { _id: { $lte: '000003' } }, fields: ['n', '_id'] },
     { where: { active: true }, fields: ['n', 'price'], orderBy: { price: -1, n: 1 }, offset: 3, limit: 20 },
     { fields: ['name', 'city'], orderBy: 'city', limit: 9000 },
+    { where: { cents: { $in: [1, 2] } }, fields: ['cents', 'n'] },
+    { where: { real: { $in: [1, 2] } }, fields: ['real'] },
     { fields: ['n'], offset: 4090, limit: 100 }
   ]
 
@@ -111,6 +114,87 @@ describe('columns of a collection', () => {
     assert.deepEqual([docs.explain({ fields: ['n'] }).plan, db.stats().columns.rows], ['columns', 2])
     assert.deepEqual(docs.find({ fields: ['n'] }).toArray(), [{ n: 1 }, { n: 2 }])
   })
+
+  it('give whole numbers of blocks that also have fractions, and none', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs')
+    await docs.insert([{ _id: 'a', x: 1, y: 1 }, { _id: 'b', x: 2, y: 2 }, { _id: 'c', x: 2.5, y: 1 / 3 }, { _id: 'd' }, { _id: 'f', x: 2.125, y: null }])
+    db.collection('docs', { columns: ['x', 'y'] })
+    await docs.buildColumns()
+    for (const name of ['x', 'y']) {
+      const query = { where: { [name]: { $in: [1, 2] } }, fields: [name] }
+      assert.equal(docs.explain(query).plan, 'columns')
+      assert.deepEqual(docs.find(query).toArray(), [{ [name]: 1 }, { [name]: 2 }])
+      const found = []
+      for await (const one of docs.find(query)) found.push(one)
+      assert.deepEqual(found, [{ [name]: 1 }, { [name]: 2 }])
+      assert.deepEqual(docs.findColumns(query).columns[name], Int32Array.of(1, 2))
+    }
+  })
+
+  it('give arrays of the same types as documents do', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs')
+    await docs.insert(Array.from({ length: 5000 }, (_, i) => ({ n: i, big: i * 2 ** 20, half: i / 2, mix: i % 2 ? 'odd' : i, few: i % 2 ? null : 5 })))
+    const asked = ['n', 'big', 'half', 'mix', 'few'].flatMap(name =>
+      [{}, { where: { mix: { $ne: 'odd' } } }, { where: { n: { $lt: 4 }, few: 5 } }, { where: { n: -1 } }].map(query => ({ ...query, fields: [name] })))
+    const types = () => asked.map(query => [query, docs.findColumns(query)])
+    const before = types()
+    db.collection('docs', { columns: ['n', 'big', 'half', 'mix', 'few'] })
+    await docs.buildColumns()
+    assert.equal(docs.explain(asked[0]).plan, 'columns')
+    assert.deepEqual(types(), before)
+    assert.ok(docs.findColumns({ where: { mix: { $ne: 'odd' } }, fields: ['half'] }).columns.half instanceof Int32Array)
+    assert.ok(docs.findColumns({ fields: ['half'] }).columns.half instanceof Float64Array)
+  })
+
+  it('are learnt from documents, whatever keys lie below them', async () => {
+    const db = await openStore({ durability: 'close' })
+    await db.transaction(tx => { for (let i = 0; i < 1100; i++) tx.put(`docs/0/${i}`, i) })
+    const docs = db.collection('docs', { columns: true })
+    await docs.insert([{ _id: '00', n: 1 }, { _id: '1', n: 2 }])
+    await docs.buildColumns()
+    assert.equal(docs.explain({ fields: ['n'] }).plan, 'columns')
+  })
+
+  it('are used with many documents that lapse only if most do not, and not made again and again', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', { columns: ['n'] })
+    await docs.insert([{ _id: 'a', n: 1 }])
+    await db.transaction(tx => { for (let i = 0; i < 1100; i++) tx.put(`docs/l${i}`, { n: i }, { ttl: 3600000 }) })
+    await docs.buildColumns()
+    await docs.put('b', { n: 2 })
+    const { built } = db.stats().columns
+    await db.checkpoint()
+    await docs.buildColumns() // asked for
+    assert.equal(db.stats().columns.built, built + 1)
+    assert.equal(docs.explain({ fields: ['n'] }).plan, 'scan')
+    assert.equal(docs.findColumns({ fields: ['n'] }).rows, 1102)
+  })
+
+  for (const [query, size] of [
+    [{ where: { n: 4000 * 1.0001 }, fields: ['n'] }, 16384],
+    [{ fields: ['n'], orderBy: 't' }, 81920],
+    [{ where: { _id: { $ne: 'x' } }, fields: ['_id'] }, 4096]
+  ]) {
+    it(`are given up if their file is cut to ${size} bytes while they are read`, async () => {
+      const db = await openStore({ durability: 'close' })
+      const docs = db.collection('docs', { columns: ['n', 't'] })
+      await docs.insert(Array.from({ length: 4096 }, (_, i) =>
+        ({ _id: String(i).padStart(6, '0'), t: `text number ${i * 7919 % 1000003} and more of it, unique`, n: i * 1.0001 })))
+      await docs.buildColumns()
+      const expected = docs.find(query).toArray()
+      const open = docs.find(query)
+      fs.truncateSync(path.join(db.path, columnFiles(db)[0]), size)
+      try {
+        assert.deepEqual(open.toArray(), expected)
+      } catch (err) {
+        assert.equal(err.code, 'TOON_ECORRUPT')
+      }
+      assert.deepEqual(docs.find(query).toArray(), expected)
+      assert.equal(docs.explain(query).plan, 'scan')
+    })
+  }
 
   it('are read only where a condition can hold', async () => {
     const { docs } = await filled(10000)

@@ -78,6 +78,7 @@ typedef struct column_vector {
   const uint8_t *values;  /* INT, FLOAT, DICT: width bytes each */
   const uint8_t *offsets; /* DICT, TEXT, IDS: of the texts, u32, one more than there are */
   const uint8_t *bytes;   /* what those count from */
+  size_t room;            /* from there to the end of the vector */
   toon_slice shared;      /* IDS: what all begin with */
 } column_vector;
 
@@ -107,10 +108,10 @@ static inline uint32_t column_u32(const uint8_t *p) {
   return v;
 }
 static inline bool column_bit(const uint8_t *bits, uint32_t row) { return bits[row >> 3] >> (row & 7) & 1; }
-/* The i-th text of a vector or dictionary. Empty: absent. */
+/* The i-th text of a vector or dictionary. Empty: absent, or the file was cut short since it was checked. */
 static inline toon_slice column_text(const column_vector *v, uint32_t i) {
   uint32_t from = column_u32(v->offsets + (size_t)4 * i), to = column_u32(v->offsets + (size_t)4 * i + 4);
-  return toon_slice_of(v->bytes + from, to - from);
+  return from <= to && to <= v->room ? toon_slice_of(v->bytes + from, to - from) : toon_slice_of("", 0);
 }
 static inline uint32_t column_code(const column_vector *v, uint32_t row) {
   if (v->width == 1) return v->values[row];

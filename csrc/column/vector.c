@@ -313,8 +313,13 @@ static bool open_ids(column_vector *v, const uint8_t *p, size_t length) {
   return at <= length && check_texts(v->offsets, v->rows, p + length, &v->bytes, &bytes);
 }
 
+static void set_room(column_vector *v, const uint8_t *end) {
+  v->room = v->bytes && v->bytes <= end ? (size_t)(end - v->bytes) : 0;
+}
+
 bool column_vector_open(column_vector *v, const column_place *place, uint32_t rows, const uint8_t *p) {
   uint32_t bytes;
+  bool good;
   *v = (column_vector){.kind = place->kind,
                        .width = place->width,
                        .scale = place->scale,
@@ -326,11 +331,16 @@ bool column_vector_open(column_vector *v, const column_place *place, uint32_t ro
   case COLUMN_ROWS_ONLY: return true;
   case COLUMN_INT:
   case COLUMN_FLOAT: return open_numbers(v, p, place->length);
-  case COLUMN_DICT: return open_dictionary(v, p, place->length);
-  case COLUMN_TEXT: v->offsets = p; return check_texts(p, rows, p + place->length, &v->bytes, &bytes);
-  case COLUMN_IDS: return open_ids(v, p, place->length);
+  case COLUMN_DICT: good = open_dictionary(v, p, place->length); break;
+  case COLUMN_TEXT:
+    v->offsets = p;
+    good = check_texts(p, rows, p + place->length, &v->bytes, &bytes);
+    break;
+  case COLUMN_IDS: good = open_ids(v, p, place->length); break;
   default: return false;
   }
+  if (good) set_room(v, p + place->length);
+  return good;
 }
 
 void column_vector_reopen(column_vector *v, const column_place *place, uint32_t rows, const uint8_t *p) {
@@ -343,24 +353,25 @@ void column_vector_reopen(column_vector *v, const column_place *place, uint32_t 
                        .max = place->max};
   switch (v->kind) {
   case COLUMN_INT:
-  case COLUMN_FLOAT: open_numbers(v, p, place->length); return;
+  case COLUMN_FLOAT: open_numbers(v, p, place->length); break;
   case COLUMN_DICT:
     v->count = column_u32(p);
     v->offsets = p + 8;
     v->bytes = v->offsets + (size_t)4 * (v->count + 1);
     v->values = p + ((size_t)(v->bytes - p) + column_u32(v->bytes - 4) + 7) / 8 * 8;
-    return;
+    break;
   case COLUMN_TEXT:
     v->offsets = p;
     v->bytes = p + (size_t)4 * (rows + 1);
-    return;
+    break;
   case COLUMN_IDS:
     v->shared = toon_slice_of(p + 8, column_u32(p));
     v->offsets = p + (8 + v->shared.len + 7) / 8 * 8;
     v->bytes = v->offsets + (size_t)4 * (rows + 1);
-    return;
-  default: return;
+    break;
+  default: break;
   }
+  set_room(v, p + place->length);
 }
 
 bool column_codes_valid(const column_vector *v) {

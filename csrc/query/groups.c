@@ -230,13 +230,18 @@ static toon_status find_groups(table *t, const query_ref *refs, size_t count, gr
   if (status == TOON_OK && size && !(known = toon_calloc(size, sizeof(group *)))) status = TOON_ENOMEM;
   for (size_t i = 0; status == TOON_OK && i < count; i++) {
     uint32_t code = 0;
-    for (size_t j = 0; size && j < t->groups; j++) code = code * coders[j].size + code_of(&coders[j], refs[i].row);
-    if (size && known[code]) {
+    bool coded = size != 0;
+    for (size_t j = 0; coded && j < t->groups; j++) {
+      uint32_t part = code_of(&coders[j], refs[i].row);
+      coded = part < coders[j].size; /* else the file lies about its largest number, or was cut short */
+      code = code * coders[j].size + part;
+    }
+    if (coded && known[code]) {
       out[i] = known[code];
       continue;
     }
     status = row_group(t, coders, refs[i].row, &out[i]);
-    if (size) known[code] = out[i];
+    if (coded) known[code] = out[i];
   }
   toon_free(known);
   toon_free(coders);

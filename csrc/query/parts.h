@@ -55,6 +55,7 @@ struct toon_query {
   size_t ranges;
   uint32_t parts;
   bool reverse, picks, keys_only; /* keys_only: the documents' text is not needed */
+  bool counting;                  /* no document is handed out */
   toon_filter *filter;
   toon_projection *fields, *order;
   bool *descending;

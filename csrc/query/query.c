@@ -305,6 +305,7 @@ static toon_status count_columns(toon_query *q, uint64_t *count, bool *damaged, 
 toon_status toon_query_count(toon_query *q, uint64_t *count, toon_error *err) {
   bool end = false;
   q->order_count = 0; /* the order does not matter */
+  q->counting = true;
   if (q->scan) {
     bool damaged;
     TOON_TRY(count_columns(q, count, &damaged, err));

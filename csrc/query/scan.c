@@ -224,10 +224,13 @@ static toon_status begin_block(toon_query *q, toon_error *err) {
   uint64_t bytes = q->counts.bytes;
   if (q->filter) {
     toon_status status = query_mask(q, block, &mask, &usable);
-    if (status != TOON_OK) return query_fail(err, status);
+    if (status == TOON_ESYNTAX && !column_file_sound(s->file))
+      usable = false;
+    else if (status != TOON_OK)
+      return query_fail(err, status);
   }
   size_t selected = usable && mask ? count_ones(mask, rows) : rows;
-  if (usable && selected && !s->picks && selected * PICK_SHARE > rows) usable = false;
+  if (usable && selected && !s->picks && !q->counting && selected * PICK_SHARE > rows) usable = false;
   if (usable && selected) usable = need_all(q, block);
   if (usable && changed) usable = need(q, block, 0);
   if (!usable) return open_walk(q, block, err);
@@ -235,7 +238,10 @@ static toon_status begin_block(toon_query *q, toon_error *err) {
     s->blocks_read++;
     q->counts.rows += rows;
   }
-  return selected || changed ? add_block(q, block, mask, first, s->change, err) : TOON_OK;
+  if (selected || changed) TOON_TRY(add_block(q, block, mask, first, s->change, err));
+  if (column_file_sound(s->file)) return TOON_OK;
+  s->refs.len = s->loose.len = s->text.len = 0; /* cut short meanwhile: what was selected may be wrong */
+  return open_walk(q, block, err);
 }
 
 toon_status query_scan_next(toon_query *q, bool *end, toon_error *err) {

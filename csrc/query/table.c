@@ -214,9 +214,11 @@ static bool has_absent(toon_query *q, const column_vector *v) {
 
 /* Numbers of one vector, one loop for each of its forms. */
 static void put_numbers(const column_vector *v, const query_ref *refs, size_t count, bool whole, uint8_t *out) {
-  if (whole) {
-    int32_t *to = (int32_t *)(void *)out;
-    for (size_t i = 0; i < count; i++) to[i] = (int32_t)column_int(v, refs[i].row);
+  int32_t *whole_to = (int32_t *)(void *)out;
+  if (whole && v->kind == COLUMN_INT && !v->scale) {
+    for (size_t i = 0; i < count; i++) whole_to[i] = (int32_t)column_int(v, refs[i].row);
+  } else if (whole) { /* those that were selected are, not all of the vector */
+    for (size_t i = 0; i < count; i++) whole_to[i] = (int32_t)column_number(v, refs[i].row);
   } else {
     double *to = (double *)(void *)out;
     for (size_t i = 0; i < count; i++) to[i] = column_number(v, refs[i].row);

@@ -115,7 +115,7 @@ bool columns_install(columns_collection *col, column_file *file) {
   columns_unref(col->current);
   col->current = fresh;
   col->floor = file->sequence;
-  col->overrun = fresh->count > CHANGED_MOST(file->rows);
+  col->overrun = false;
   return true;
 }
 
@@ -232,7 +232,7 @@ toon_status columns_catch_up(store_engine *engine, columns_collection *col, cons
                                     most, &found, err);
   snapshot_unuse(snapshot);
   if (status == TOON_OK) {
-    col->overrun = found_count(&found) + now->count > most;
+    col->overrun = found_count(&found) + now->count - now->file->other_count > most;
     if (!col->overrun && found_count(&found)) {
       toon_columns *fresh = merge_ids(now, &found, snapshot->sequence);
       if (fresh)
@@ -257,8 +257,10 @@ toon_status toon_columns_use(toon_db *db, const toon_snapshot *snapshot, toon_sl
   *out = NULL;
   os_mutex_lock(&c->lock);
   columns_collection *col = find(c, prefix);
-  if (col && col->current && atomic_load(&col->current->file->damaged)) give_up(c, col);
-  if (col && col->current && col->current->file->blocks && snapshot->sequence >= col->current->file->sequence) {
+  if (col && col->current && !column_file_sound(col->current->file)) give_up(c, col);
+  const column_file *file = col && col->current ? col->current->file : NULL;
+  bool worth = file && file->blocks && file->other_count <= CHANGED_MOST(file->rows);
+  if (worth && snapshot->sequence >= file->sequence) {
     status = columns_catch_up(engine, col, snapshot, err);
     if (status == TOON_OK && !col->overrun) {
       *out = col->current;
@@ -351,11 +353,15 @@ static bool load(store_engine *engine, uint64_t number, bool *removed) {
   return good;
 }
 
-void columns_load(store_engine *engine) {
+toon_status columns_load(store_engine *engine, toon_error *err) {
   store_columns *c = &engine->columns;
   toon_buf numbers = {0};
   bool removed = false;
-  if (engine->recovery.rebuilt || engine->vfs->list(engine->vfs, engine->directory, visit, &numbers)) goto out;
+  int e = engine->recovery.rebuilt ? 0 : engine->vfs->list(engine->vfs, engine->directory, visit, &numbers);
+  if (e) { /* a file that stays unknown would be wrong after the next merge */
+    toon_buf_free(&numbers);
+    return toon_fail_os(err, e, "readdir", engine->directory);
+  }
   const uint64_t *list = (const uint64_t *)(const void *)numbers.ptr;
   for (size_t i = 0; i < numbers.len / 8; i++) {
     uint64_t number = list[i] & ~TEMPORARY;
@@ -367,11 +373,11 @@ void columns_load(store_engine *engine) {
     if (unlink_number(engine, list[i])) c->floor = 0; /* it may come back: deletes are kept */
   }
   if (removed && engine->vfs->dirsync(engine->vfs, engine->directory)) c->floor = 0;
-out:
   toon_buf_free(&numbers);
   os_mutex_lock(&c->lock);
   c->loaded = true;
   os_mutex_unlock(&c->lock);
+  return TOON_OK;
 }
 
 /* ---- keeping ---- */

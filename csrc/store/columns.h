@@ -31,8 +31,8 @@ typedef struct store_columns {
 } store_columns;
 
 void columns_init(struct store_engine *engine);
-/* The files of the directory, after recovery. Those that are of no use are removed. */
-void columns_load(struct store_engine *engine);
+/* The files of the directory, after recovery. Those that are of no use are removed. Fails only if the directory cannot be read. */
+toon_status columns_load(struct store_engine *engine, toon_error *err);
 /* The index is made anew, and with it go deletes: no file may outlive that. Before the manifest is written. */
 toon_status columns_remove_all(struct store_engine *engine, toon_error *err);
 /* Deletes newer than this are to be kept. */

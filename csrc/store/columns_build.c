@@ -57,7 +57,7 @@ static toon_status walk(build *b, toon_slice from, toon_slice to, size_t most, d
   range.lower = toon_buf_slice(&lower);
   range.upper = toon_buf_slice(&upper);
   TOON_GOTO(toon_cursor_open(b->engine->columns.db, b->snapshot, &range, &cursor, err));
-  for (size_t n = 0; n < most; n++) {
+  for (size_t n = 0, documents = 0; documents < most; n++) {
     toon_key key;
     toon_row row;
     if (n % ASK_STOP == 0 && stopping(b->engine)) {
@@ -68,6 +68,7 @@ static toon_status walk(build *b, toon_slice from, toon_slice to, size_t most, d
     if (end) break;
     toon_slice id = toon_slice_of(key.ptr + b->prefix.len, key.len - b->prefix.len);
     if (!good_id(id) || toon_row_kind(&row) != TOON_OBJECT) continue;
+    documents++;
     TOON_GOTO(fn(b, id, &row, err));
   }
 out:

@@ -244,7 +244,7 @@ static toon_status bring_up(store_engine *engine, toon_error *err) {
     os_sleep_ms(5);
   }
   if (status != TOON_OK) return status;
-  columns_load(engine);
+  TOON_TRY(columns_load(engine, err));
   return engine->options.read_only ? TOON_OK : background_start(engine, err);
 }
 
