@@ -24,6 +24,15 @@ const document = i => ({
   ...(i % 7 === 6 ? {} : { cents: [1, 2, 2.5, 2.125][i % 4], real: [1, 2, 1 / 3][i % 3] })
 })
 
+function crc32c (seed, bytes) {
+  let crc = ~seed >>> 0
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+  }
+  return ~crc >>> 0
+}
+
 describe('columns of a collection', () => {
   const { openStore, reopen } = setup()
   const columnFiles = db => fs.readdirSync(db.path).filter(name => name.startsWith('db.toon.col-'))
@@ -237,11 +246,9 @@ describe('columns of a collection', () => {
     const { db, docs } = await filled(5000)
     const expected = docs.find({ fields: ['n', 'city'] }).toArray()
     await db.close()
-    const file = path.join(db.path, columnFiles(db)[0])
-    const size = fs.statSync(file).size
-    for (const harm of [() => fs.truncateSync(file, size >> 1), () => fs.rmSync(file), () => fs.writeFileSync(file, 'TOONCOL\n')]) {
-      const bytes = fs.readFileSync(file)
-      harm()
+    for (const harm of [file => fs.truncateSync(file, fs.statSync(file).size >> 1), file => fs.rmSync(file),
+      file => fs.writeFileSync(file, 'TOONCOL\n')]) {
+      harm(path.join(db.path, columnFiles(db)[0]))
       const again = await reopen(db)
       const same = again.collection('docs')
       assert.deepEqual(same.find({ fields: ['n', 'city'] }).toArray(), expected)
@@ -249,10 +256,87 @@ describe('columns of a collection', () => {
       const kept = again.collection('docs', { columns: true })
       await kept.buildColumns()
       assert.equal(kept.explain({ fields: ['n'] }).plan, 'columns')
-      again.collection('docs', { columns: false })
       await again.close()
-      fs.writeFileSync(file, bytes)
     }
+  })
+
+  it('are not believed if their file was put back from before', async () => {
+    const { db, docs } = await filled(5000, ['n'])
+    await db.close()
+    assert.equal(docs.name, 'docs')
+    const file = path.join(db.path, columnFiles(db)[0])
+    const bytes = fs.readFileSync(file)
+    const again = await reopen(db)
+    again.collection('docs', { columns: false })
+    await again.transaction(tx => { for (let i = 0; i < 2500; i++) tx.delete(`docs/${document(i)._id}`) })
+    await again.compact()
+    const query = { count: true, sum: 'n' }
+    const expected = again.collection('docs').aggregate(query)
+    await again.close()
+    fs.writeFileSync(file, bytes)
+    const last = await reopen(again)
+    assert.deepEqual(last.collection('docs').aggregate(query), expected)
+    assert.deepEqual(columnFiles(last), [])
+  })
+
+  it('are not believed if their file is that of a copy of the store', async () => {
+    const { db } = await filled(5000, ['n'])
+    await db.close()
+    const copy = `${db.path}-copy`
+    fs.cpSync(db.path, copy, { recursive: true })
+    const query = { sum: 'n' }
+    const changed = async (place, n) => {
+      const store = await reopen(place)
+      await store.collection('docs').put('x', { n })
+      await store.collection('docs').buildColumns()
+      const found = store.collection('docs').aggregate(query)
+      await store.close()
+      return found
+    }
+    const expected = await changed(db, 1)
+    await changed({ path: copy, close: async () => {} }, 2)
+    const [name, same] = [columnFiles(db)[0], columnFiles({ path: copy })[0]]
+    assert.equal(name, same)
+    fs.copyFileSync(path.join(copy, same), path.join(db.path, name))
+    assert.deepEqual((await reopen(db)).collection('docs').aggregate(query), expected)
+    fs.rmSync(copy, { recursive: true })
+  })
+
+  it('are still there after a close that had nothing else to write', async () => {
+    const { db } = await filled(5000, ['n'])
+    await db.close()
+    const again = await reopen(db)
+    again.collection('docs', { columns: ['n', 'price'] })
+    await again.collection('docs').buildColumns()
+    const last = await reopen(again)
+    assert.equal(last.collection('docs').explain({ fields: ['price'] }).plan, 'columns')
+  })
+
+  it('crash nothing if their file lies about its largest number', async () => {
+    const db = await openStore({ durability: 'close' })
+    const docs = db.collection('docs', { columns: ['n'] })
+    await docs.insert(Array.from({ length: 4096 }, (_, i) => ({ _id: String(i).padStart(6, '0'), n: i % 4000 })))
+    await docs.buildColumns()
+    await db.close()
+    const file = path.join(db.path, columnFiles(db)[0])
+    const bytes = fs.readFileSync(file)
+    const id = bytes.readUInt32LE(12)
+    const place = bytes.length - 40 // of the last vector, n
+    const at = Number(bytes.readBigUInt64LE(place))
+    assert.deepEqual([bytes[place + 16], bytes[place + 17]], [1, 2])
+    bytes.fill(0xff, at + 16, at + 16 + 8192)
+    const before = bytes.readUInt32LE(56)
+    bytes.writeUInt32LE(crc32c(id, bytes.subarray(at, at + bytes.readUInt32LE(place + 8))), place + 12)
+    bytes.writeUInt32LE(crc32c(id, bytes.subarray(Number(bytes.readBigUInt64LE(40)))), 56)
+    bytes.writeUInt32LE(crc32c(0, bytes.subarray(0, 60)), 60)
+    fs.writeFileSync(file, bytes)
+    const manifest = path.join(db.path, 'metadata.toon')
+    const text = fs.readFileSync(manifest, 'utf8').replace(`,${before}\n#`, `,${bytes.readUInt32LE(56)}\n#`).replace(/# crc .*\n$/, '')
+    fs.writeFileSync(manifest, `${text}# crc ${crc32c(0, Buffer.from(text)).toString(16).padStart(8, '0')}\n`)
+    const again = await reopen(db)
+    const same = again.collection('docs')
+    assert.equal(same.explain({ fields: ['n'] }).plan, 'columns')
+    assert.deepEqual(same.aggregate({ groupBy: 'n', count: true }), [{ group: { n: 65535 }, count: 4096 }])
   })
 
   it('are kept up to date by whoever has the store open, until they are not wanted', async () => {

@@ -53,7 +53,7 @@ typedef struct column_file {
   char *path;
   const uint8_t *map;
   size_t size;
-  uint32_t store_id;
+  uint32_t store_id, crc; /* crc: of the directory */
   uint64_t number, sequence, rows;
   toon_slice prefix;
   uint32_t fields, blocks;

@@ -124,7 +124,8 @@ static toon_status read_all(column_file *f, uint32_t store_id) {
   memcpy(&at, p + 40, 8);
   memcpy(&length, p + 48, 8);
   if (at < COLUMN_HEADER || at > f->size || length != f->size - at) return TOON_ECORRUPT;
-  if (toon_crc32c(store_id, p + at, length) != column_u32(p + 56)) return TOON_ECORRUPT;
+  f->crc = column_u32(p + 56);
+  if (toon_crc32c(store_id, p + at, length) != f->crc) return TOON_ECORRUPT;
   reader r = {p + at, p + f->size, false};
   f->prefix = take_text(&r);
   TOON_TRY(read_fields(f, &r));

@@ -81,7 +81,12 @@ static toon_status write_manifest(store_engine *engine, const store_view *view, 
     const index_run_info *info = index_run_get_info(runs[i]->run);
     m.runs[m.run_count++] = (manifest_run){info->number, info->file_size};
   }
+  if (!columns_list(engine, &m.columns, &m.column_count)) {
+    status = toon_fail(err, TOON_ENOMEM, NULL);
+    goto out;
+  }
   status = manifest_write(engine->vfs, engine->directory, &m, named, err);
+  if (status != TOON_OK) columns_not_listed(engine);
 out:
   manifest_free(&m);
   return status;
@@ -362,7 +367,7 @@ toon_status engine_checkpoint(store_engine *engine, bool clean, toon_error *err)
     TOON_TRY(checkpoint_frozen(engine, err));
     atomic_fetch_add_explicit(&engine->stats.checkpoints, 1, memory_order_relaxed);
   } while (left);
-  if (!clean || engine->manifest_clean) return TOON_OK;
+  if (!clean || (engine->manifest_clean && columns_listed(engine))) return TOON_OK;
   TOON_TRY(log_segment_trim(engine->tail, atomic_load(&engine->tail->length), err));
   int e = engine->vfs->sync(engine->vfs, engine->tail->file);
   if (e) return toon_fail_os(err, e, "fsync", engine->tail->path);

@@ -49,6 +49,7 @@ void columns_free(store_engine *engine) {
     c->list = next;
   }
   toon_free(c->db);
+  toon_free(c->expected);
   os_mutex_destroy(&c->lock);
   os_cond_destroy(&c->wake);
   os_cond_destroy(&c->done);
@@ -127,6 +128,7 @@ static void give_up(store_columns *c, columns_collection *col) {
   columns_unref(col->current);
   col->current = NULL;
   c->dropped++;
+  c->unlisted = true;
   c->look = true;
   os_cond_signal(&c->wake);
 }
@@ -285,6 +287,48 @@ toon_status columns_remove(store_engine *engine, const column_file *file, toon_e
   return e ? toon_fail_os(err, e, "unlink", file->path) : TOON_OK;
 }
 
+/* ---- the manifest's list ---- */
+
+void columns_expect(store_engine *engine, store_manifest *manifest) {
+  store_columns *c = &engine->columns;
+  toon_free(c->expected); /* of a reader that looks again */
+  c->expected = manifest->columns;
+  c->expected_count = manifest->column_count;
+  manifest->columns = NULL;
+  manifest->column_count = 0;
+}
+
+bool columns_list(store_engine *engine, manifest_columns **out, size_t *count) {
+  store_columns *c = &engine->columns;
+  size_t n = 0;
+  os_mutex_lock(&c->lock);
+  for (const columns_collection *col = c->list; col; col = col->next) n += col->current != NULL;
+  if (!c->loaded) n = c->expected_count;
+  manifest_columns *list = toon_calloc(n + 1, sizeof *list);
+  if (list && !c->loaded && n) memcpy(list, c->expected, n * sizeof *list);
+  n = c->loaded ? 0 : n;
+  for (const columns_collection *col = c->list; list && c->loaded && col; col = col->next)
+    if (col->current) list[n++] = (manifest_columns){col->current->file->number, col->current->file->crc};
+  if (list) c->unlisted = false;
+  os_mutex_unlock(&c->lock);
+  *out = list;
+  *count = n;
+  return list != NULL;
+}
+
+void columns_not_listed(store_engine *engine) {
+  os_mutex_lock(&engine->columns.lock);
+  engine->columns.unlisted = true;
+  os_mutex_unlock(&engine->columns.lock);
+}
+
+bool columns_listed(store_engine *engine) {
+  os_mutex_lock(&engine->columns.lock);
+  bool listed = !engine->columns.unlisted;
+  os_mutex_unlock(&engine->columns.lock);
+  return listed;
+}
+
 /* ---- opening ---- */
 
 static bool file_number(const char *name, uint64_t *number, bool *temporary) {
@@ -337,12 +381,15 @@ static bool load(store_engine *engine, uint64_t number, bool *removed) {
   column_file *file = NULL;
   toon_buf path = {0};
   toon_error err;
+  size_t i = 0;
+  while (i < c->expected_count && c->expected[i].number != number) i++;
+  if (i == c->expected_count) return false;
   bool good = columns_path(engine, number, false, &path) == TOON_OK &&
               column_file_open(engine->vfs, (char *)path.ptr, engine->store_id, &file, &err) == TOON_OK;
   toon_buf_free(&path);
   if (!good) return false;
-  columns_collection *col =
-      file->number == number && file->sequence <= engine->sequence ? enter(c, file->prefix) : NULL;
+  good = file->number == number && file->crc == c->expected[i].crc && file->sequence <= engine->sequence;
+  columns_collection *col = good ? enter(c, file->prefix) : NULL;
   good = col && (!col->current || col->current->file->sequence <= file->sequence);
   if (good && col->current && !engine->options.read_only) { /* a crash has left both */
     *removed = true;

@@ -11,6 +11,7 @@
 
 #include "column/column.h"
 #include "os/thread.h"
+#include "store/manifest.h"
 #include "toonstore.h"
 
 struct store_engine;
@@ -28,9 +29,20 @@ typedef struct store_columns {
   os_thread thread;
   bool loaded, started, stop, look;
   uint64_t built, dropped, failures; /* lock */
+  manifest_columns *expected;        /* what the manifest listed, until the files are loaded */
+  size_t expected_count;
+  bool unlisted; /* lock: there are others than the manifest lists */
 } store_columns;
 
 void columns_init(struct store_engine *engine);
+/* Only these files of the directory are ours. Takes them from the manifest. */
+void columns_expect(struct store_engine *engine, store_manifest *manifest);
+/* The files there are, for a manifest that is to be written. False without memory. */
+bool columns_list(struct store_engine *engine, manifest_columns **out, size_t *count);
+/* That manifest was not written. */
+void columns_not_listed(struct store_engine *engine);
+/* Does the manifest list just the files there are? */
+bool columns_listed(struct store_engine *engine);
 /* The files of the directory, after recovery. Those that are of no use are removed. Fails only if the directory cannot be read. */
 toon_status columns_load(struct store_engine *engine, toon_error *err);
 /* The index is made anew, and with it go deletes: no file may outlive that. Before the manifest is written. */

@@ -178,6 +178,7 @@ static toon_status replace(build *b, columns_collection *col, const char *path, 
     else if (!columns_install(col, file))
       status = toon_fail(err, TOON_ENOMEM, NULL);
     c->built += status == TOON_OK;
+    c->unlisted = c->unlisted || status == TOON_OK;
     os_mutex_unlock(&c->lock);
   }
   if (status != TOON_OK) column_file_unref(file);

@@ -27,6 +27,10 @@ toon_status manifest_print(const store_manifest *m, toon_buf *out) {
   for (size_t i = 0; i < m->run_count; i++)
     TOON_TRY(toon_buf_printf(out, "  %llu,%llu\n", (unsigned long long)m->runs[i].number,
                              (unsigned long long)m->runs[i].bytes));
+  if (m->column_count) TOON_TRY(toon_buf_printf(out, "columns[%zu]{number,crc}:\n", m->column_count));
+  for (size_t i = 0; i < m->column_count; i++)
+    TOON_TRY(toon_buf_printf(out, "  %llu,%lu\n", (unsigned long long)m->columns[i].number,
+                             (unsigned long)m->columns[i].crc));
   return toon_buf_printf(out, "# crc %08lx\n", (unsigned long)toon_crc32c(0, out->ptr + start, out->len - start));
 }
 
@@ -104,7 +108,7 @@ manifest_state manifest_parse(toon_slice text, store_manifest *manifest, bool *n
     take_text(&r, "\n");
     if (i && s->id <= s[-1].id) r.ok = false;
   }
-  if (r.ok && r.p < r.end) {
+  if (r.ok && r.p < r.end && *r.p == 'r') {
     m.run_count = take_count(&r, "runs[", "]{number,bytes}:\n");
     m.runs = toon_calloc(m.run_count, sizeof *m.runs);
     for (size_t i = 0; m.runs && i < m.run_count && r.ok; i++) {
@@ -113,6 +117,16 @@ manifest_state manifest_parse(toon_slice text, store_manifest *manifest, bool *n
       take_text(&r, "\n");
     }
     if (!m.runs) r.ok = false;
+  }
+  if (r.ok && r.p < r.end) {
+    m.column_count = take_count(&r, "columns[", "]{number,crc}:\n");
+    m.columns = toon_calloc(m.column_count, sizeof *m.columns);
+    for (size_t i = 0; m.columns && i < m.column_count && r.ok; i++) {
+      m.columns[i].number = take_field(&r, "  ", UINT64_MAX);
+      m.columns[i].crc = (uint32_t)take_field(&r, ",", UINT32_MAX);
+      take_text(&r, "\n");
+    }
+    if (!m.columns) r.ok = false;
   }
   if (!r.ok || r.p != r.end || !m.segments || !m.segment_count ||
       m.segments[m.segment_count - 1].id != m.replay_segment) {
@@ -126,6 +140,7 @@ manifest_state manifest_parse(toon_slice text, store_manifest *manifest, bool *n
 void manifest_free(store_manifest *manifest) {
   toon_free(manifest->segments);
   toon_free(manifest->runs);
+  toon_free(manifest->columns);
   *manifest = (store_manifest){0};
 }
 

@@ -16,11 +16,13 @@
  *       1,1234,2660137324,12,61,11
  *     runs[1]{number,bytes}:
  *       3,409600
+ *     columns[1]{number,crc}:
+ *       4,305419896
  *     # crc 9f8e7d6c
  *
  * replay: the end of the last group that the runs cover; crc is that of its frame. segments: all of the log up to there, each
  * with its bytes (all on disk), the CRC of its last frame, bytes of rows known to be dead, bytes that are no rows (header
- * and frames), and bytes of delete lines. clean: the log ends there. */
+ * and frames), and bytes of delete lines. columns: the column files there were, each with the CRC of its directory. clean: the log ends there. */
 #ifndef TOON_STORE_MANIFEST_H
 #define TOON_STORE_MANIFEST_H
 
@@ -38,6 +40,11 @@ typedef struct manifest_run {
   uint64_t number, bytes;
 } manifest_run;
 
+typedef struct manifest_columns {
+  uint64_t number;
+  uint32_t crc;
+} manifest_columns;
+
 typedef struct store_manifest {
   uint32_t store_id;
   bool clean;
@@ -47,6 +54,8 @@ typedef struct store_manifest {
   size_t segment_count;
   manifest_run *runs; /* newest first */
   size_t run_count;
+  manifest_columns *columns;
+  size_t column_count;
 } store_manifest;
 
 typedef enum manifest_state { MANIFEST_SOUND, MANIFEST_MISSING, MANIFEST_DAMAGED } manifest_state;

@@ -556,6 +556,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
     rebuild(r, r->state == MANIFEST_MISSING ? "the manifest was missing" : "the manifest was damaged");
   }
   report->rebuilt = r->rebuild;
+  if (!r->rebuild) columns_expect(engine, &r->manifest);
   if (r->rebuild && !engine->options.read_only) TOON_TRY(columns_remove_all(engine, err));
   report->clean = r->state == MANIFEST_SOUND && r->manifest.clean && !r->rebuild;
   TOON_TRY(open_segments(r, err));
