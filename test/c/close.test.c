@@ -270,7 +270,7 @@ TEST(a_large_clear_that_a_closed_handle_left_finds_room) {
   memset(key, 'k', sizeof key);
   for (int i = 0; i < KEYS; i++) {
     if (!b) CHECK_EQ(toon_batch_new(db, &b, NULL), TOON_OK);
-    snprintf(key, 8, "%07d", i);
+    snprintf(key, sizeof key, "%07d", i);
     CHECK_EQ(toon_batch_put(b, toon_user_key(key, sizeof key), TOON_INPUT_JSON, toon_slice_of("1", 1), NULL, NULL),
              TOON_OK);
     if (i % 200 != 199) continue;
@@ -303,7 +303,7 @@ static int slow_runs(void *ctx, const char *call, const char *path) {
 static void *write_large(void *arg) { /* until a checkpoint has to be waited for, and a little more */
   static char text[1000000];
   size_t size = sizeof text;
-  char key[8];
+  char key[16];
   toon_batch *b;
   memset(text, 'x', size);
   for (int i = 0; i < 80; i++) {
