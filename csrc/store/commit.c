@@ -538,13 +538,14 @@ toon_status commit_write_group(store_engine *engine, bool sync, toon_error *err)
   /* Each segment but the first begins with a list of those there are: without a manifest it tells which one is missing. */
   size_t text = group->len, whole = text + LOG_FRAME_MAX;
   uint64_t used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);
-  if (engine->list_segments || used == LOG_HEADER_SIZE || used + whole > engine->options.segment_size)
-    whole += list_room(engine);
-  if (used + whole > engine->options.segment_size && used > LOG_HEADER_SIZE) {
+  uint64_t room = engine->tail->map_len;
+  if (room > engine->options.segment_size) room = engine->options.segment_size;
+  if (engine->list_segments || used == LOG_HEADER_SIZE || used + whole > room) whole += list_room(engine);
+  if (used + whole > room && used > LOG_HEADER_SIZE) {
     TOON_TRY(roll(engine, whole, err));
     frame.synced = atomic_load(&engine->synced);
   } else if (used + whole > engine->tail->map_len) {
-    /* Only a tail without a group gets here (its own first group failed): nobody has anything to read in it yet. */
+    /* A tail without a group: nobody has anything to read in it yet. One that has groups is never mapped anew. */
     TOON_TRY(log_segment_remap(engine->tail, LOG_HEADER_SIZE + whole, err));
   }
   used = atomic_load_explicit(&engine->tail->length, memory_order_relaxed);

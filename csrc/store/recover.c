@@ -162,9 +162,13 @@ static toon_status check_manifest(recovery *r, toon_error *err) {
   }
   const manifest_segment *last = &m->segments[m->segment_count - 1];
   if (last->bytes != m->replay_position || last->crc != m->replay_crc) rebuild(r, "the manifest contradicted itself");
-  for (size_t i = 0; i < r->found_count; i++)
-    if (m->clean && !r->found[i].listed && r->found[i].id > m->replay_segment)
-      return corrupt(r, r->found[i].id, 0, err, "the store was closed, yet there is a later segment");
+  for (size_t i = 0; i < r->found_count; i++) {
+    const found_segment *f = &r->found[i];
+    /* A roll that failed may have left the next one, without a group: it becomes the tail. */
+    bool stray = i + 1 == r->found_count && f->id == m->replay_segment + 1 && f->file_size == LOG_HEADER_SIZE;
+    if (m->clean && !f->listed && f->id > m->replay_segment && !stray)
+      return corrupt(r, f->id, 0, err, "the store was closed, yet there is a later segment");
+  }
   return TOON_OK;
 }
 
@@ -352,20 +356,60 @@ static bool only_newlines(toon_slice bytes, uint64_t from) {
   return true;
 }
 
-/* The log ends at `offset` of found segment `index`: make it so on disk. */
+/* Open the segment anew, with room for `map` bytes. The view still has the old one; nobody reads it. */
+static toon_status reopen_segment(recovery *r, found_segment *f, size_t map, toon_error *err) {
+  log_segment *old = f->segment, *fresh;
+  TOON_TRY(log_segment_open(r->engine->vfs, r->engine->directory, f->id, map, false, &fresh, err));
+  fresh->last_crc = old->last_crc;
+  atomic_store(&fresh->dead, atomic_load(&old->dead));
+  atomic_store(&fresh->dead_frozen, atomic_load(&old->dead_frozen));
+  atomic_store(&fresh->dead_active, atomic_load(&old->dead_active));
+  atomic_store(&fresh->overhead, atomic_load(&old->overhead));
+  atomic_store(&fresh->deletes, atomic_load(&old->deletes));
+  log_segment_publish(fresh, atomic_load(&old->length));
+  log_segment_unref(old);
+  f->segment = fresh;
+  f->bytes = toon_slice_of(fresh->map, (size_t)f->file_size);
+  return TOON_OK;
+}
+
+/* The file ends where the segment's last group does: make it so on disk. The last segment (`tail`) will be written to. */
+static toon_status end_segment(recovery *r, found_segment *f, bool tail, toon_error *err) {
+  store_engine *engine = r->engine;
+  uint64_t end = atomic_load(&f->segment->length);
+  size_t map = f->segment->map_len;
+  bool longer = f->segment->padded != end, shared = f->nlink > 1 && !f->own && (longer || tail);
+  if (shared) TOON_TRY(unshare_segment(r, f, err));
+  /* One that had later segments behind it was mapped without room to grow. */
+  if (tail && map < engine->options.segment_size) map = (size_t)engine->options.segment_size;
+  if (shared || map != f->segment->map_len) TOON_TRY(reopen_segment(r, f, map, err));
+  if (!longer) return TOON_OK;
+  TOON_TRY(log_segment_trim(f->segment, end, err));
+  int e = engine->vfs->sync(engine->vfs, f->segment->file);
+  return e ? toon_fail_os(err, e, "fsync", f->segment->path) : TOON_OK;
+}
+
+/* What is not newlines behind `offset` of the segment will be cut: report it. */
+static void report_cut(recovery *r, const found_segment *f, uint64_t offset) {
+  store_recovery *report = &r->engine->recovery;
+  if (only_newlines(f->bytes, offset)) return;
+  report->cut_bytes += f->bytes.len - offset;
+  report->cut_offset = offset;
+  if (f->id == 0)
+    snprintf(report->cut_file, sizeof report->cut_file, "db.toon");
+  else
+    snprintf(report->cut_file, sizeof report->cut_file, "db.%lu.toon", (unsigned long)f->id);
+}
+
+/* The log ends at `offset` of found segment `index`: make it so on disk, and let no earlier segment go on behind its last
+ * group either (the newlines that a failed roll has left there, say): a clean manifest will have no byte more. */
 static toon_status cut_tail(recovery *r, size_t index, uint64_t offset, toon_error *err) {
   store_engine *engine = r->engine;
   store_recovery *report = &engine->recovery;
-  found_segment *f = &r->found[index];
   int e = 0;
-  if (!only_newlines(f->bytes, offset)) {
-    report->cut_bytes += f->bytes.len - offset;
-    report->cut_offset = offset;
-    if (f->id == 0)
-      snprintf(report->cut_file, sizeof report->cut_file, "db.toon");
-    else
-      snprintf(report->cut_file, sizeof report->cut_file, "db.%lu.toon", (unsigned long)f->id);
-  }
+  for (size_t i = 0; i < index && !engine->options.read_only; i++)
+    report_cut(r, &r->found[i], atomic_load(&r->found[i].segment->length));
+  report_cut(r, &r->found[index], offset);
   bool unlinked = r->unborn;
   if (r->unborn && !engine->options.read_only) {
     toon_buf path = {0};
@@ -391,22 +435,18 @@ static toon_status cut_tail(recovery *r, size_t index, uint64_t offset, toon_err
   if (engine->options.read_only) return TOON_OK;
   if (unlinked && (e = engine->vfs->dirsync(engine->vfs, engine->directory)))
     return toon_fail_os(err, e, "fsync", engine->directory);
-  log_segment_publish(f->segment, offset);
-  if (f->segment->padded != offset) {
-    if (f->nlink > 1 && !f->own) { /* a sealed segment, shared with a backup, that is cut and becomes the tail */
-      TOON_TRY(unshare_segment(r, f, err));
-      log_segment_unref(f->segment);
-      f->segment = NULL;
-      TOON_TRY(log_segment_open(engine->vfs, engine->directory, f->id, (size_t)engine->options.segment_size, false,
-                                &f->segment, err));
-      f->bytes = toon_slice_of(f->segment->map, (size_t)f->file_size);
-      f->segment->last_crc = engine->tail_crc;
-      log_segment_publish(f->segment, offset);
-    }
-    TOON_TRY(log_segment_trim(f->segment, offset, err));
-    if ((e = engine->vfs->sync(engine->vfs, f->segment->file))) return toon_fail_os(err, e, "fsync", f->segment->path);
-  }
+  log_segment_publish(r->found[index].segment, offset);
+  for (size_t i = 0; i <= index; i++) TOON_TRY(end_segment(r, &r->found[i], i == index, err));
   return TOON_OK;
+}
+
+/* The manifest on disk may call the log clean. Before a rebuild changes the log it is written again, without that: should we
+ * not get as far as our own manifest, the log goes on behind its recorded end, and that is right. */
+static toon_status withdraw_recorded_clean(recovery *r, toon_error *err) {
+  bool named;
+  if (r->state != MANIFEST_SOUND || !r->manifest.clean) return TOON_OK;
+  r->manifest.clean = false;
+  return manifest_write(r->engine->vfs, r->engine->directory, &r->manifest, &named, err);
 }
 
 /* Write bytes [from, end) of a segment again and sync it: the page cache may hold what the disk has lost. */
@@ -581,6 +621,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   uint64_t end_offset, synced;
   TOON_TRY(replay_log(r, &end_index, &end_offset, &synced, err));
   TOON_TRY(check_list(r, err));
+  if (r->rebuild && !engine->options.read_only) TOON_TRY(withdraw_recorded_clean(r, err));
   TOON_TRY(cut_tail(r, end_index, end_offset, err));
   if (engine->options.read_only) {
     for (size_t i = 0; i < r->found_count; i++) {

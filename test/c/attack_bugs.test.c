@@ -521,6 +521,116 @@ TEST(repair_does_not_cut_a_segment_that_a_backup_shares) {
   CHECK_EQ(system(path), 0);
 }
 
+TEST(newlines_of_a_segment_that_a_backup_shares_are_trimmed_from_a_copy) {
+  char base[] = "/tmp/toon-attack-XXXXXX", dir[100], path[200], other[200];
+  toon_db *db;
+  REQUIRE(mkdtemp(base));
+  toon_options o = tiny(TOON_DURABLE_COMMIT);
+  snprintf(dir, sizeof dir, "%s/store", base);
+  REQUIRE(open_at(NULL, dir, o, &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "b", filler(3000)), TOON_OK); /* a roll */
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  snprintf(path, sizeof path, "%s/db.toon", dir);
+  snprintf(other, sizeof other, "%s/backup.toon", base);
+  REQUIRE(link(path, other) == 0);
+  FILE *f = fopen(other, "ab");
+  REQUIRE(f);
+  fputc('\n', f);
+  long before = ftell(f);
+  fclose(f);
+  snprintf(path, sizeof path, "%s/metadata.toon", dir);
+  unlink(path);
+  for (int i = 0; i < 2; i++) { /* the second time it was closed with a byte too many */
+    REQUIRE(open_at(NULL, dir, o, &db) == TOON_OK);
+    CHECK(has(db, "a") && has(db, "b"));
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+  }
+  f = fopen(other, "rb");
+  fseek(f, 0, SEEK_END);
+  CHECK_EQ(ftell(f), before);
+  fclose(f);
+  snprintf(path, sizeof path, "rm -rf %s", base);
+  CHECK_EQ(system(path), 0);
+}
+
+/* ---------------------------------------------------------------- a repair that does not come to its end */
+/* A closed store of three segments; `damaged`: in the second. */
+static os_memfs *closed_store(bool damaged) {
+  os_memfs *fs = os_memfs_new();
+  os_vfs *vfs = os_memfs_vfs(fs);
+  toon_db *db;
+  os_file *file;
+  if (open_on(fs, tiny(TOON_DURABLE_COMMIT), &db) != TOON_OK) return NULL;
+  CHECK_EQ(put(db, "a", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "b", filler(3000)), TOON_OK);
+  CHECK_EQ(put(db, "c", filler(3000)), TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  if (!damaged) return fs;
+  CHECK_EQ(vfs->open(vfs, "/d/db.1.toon", OS_WRITE, &file), 0);
+  CHECK_EQ(vfs->pwrite(vfs, file, "DAMAGE", 6, 1000), 0);
+  vfs->close(vfs, file);
+  return fs;
+}
+/* A healthy store is one without repair too, a damaged one at least with it. */
+static void check_repaired(os_memfs *fs, bool damaged) {
+  toon_db *db;
+  toon_options o = tiny(TOON_DURABLE_COMMIT);
+  toon_status status = open_on(fs, o, &db);
+  if (!damaged) CHECK_EQ(status, TOON_OK);
+  if (status != TOON_OK) {
+    CHECK_EQ(status, TOON_ECORRUPT);
+    o.repair = true;
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  }
+  CHECK(has(db, "a"));
+  if (!damaged) CHECK(has(db, "b") && has(db, "c"));
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_COMMIT), &db) == TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+}
+TEST(a_repair_that_is_interrupted_leaves_a_store_that_opens) {
+  for (int damaged = 0; damaged < 2; damaged++) {
+    toon_db *db;
+    toon_options o = tiny(TOON_DURABLE_COMMIT);
+    o.repair = true;
+    os_memfs *fs = closed_store(damaged);
+    size_t from = os_memfs_ops(fs);
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
+    size_t to = os_memfs_ops(fs);
+    CHECK(to > from + 10);
+    for (size_t ops = from; ops <= to; ops++) {
+      for (uint64_t seed = 0; seed < 4; seed++) {
+        os_memfs *after = os_memfs_crash(fs, ops, seed ? OS_CRASH_RANDOM : OS_CRASH_KEEP_ALL, seed);
+        check_repaired(after, damaged);
+        os_memfs_free(after);
+      }
+    }
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(fs);
+  }
+}
+TEST(a_repair_that_meets_a_full_disk_leaves_a_store_that_opens) {
+  for (int damaged = 0; damaged < 2; damaged++) {
+    int failed = 0;
+    for (int skip = 0;; skip++) {
+      toon_db *db;
+      toon_options o = tiny(TOON_DURABLE_COMMIT);
+      o.repair = true;
+      os_memfs *fs = closed_store(damaged);
+      fail(fs, "pwrite", "", skip, 1 << 30, ENOSPC);
+      toon_status status = open_on(fs, o, &db);
+      os_memfs_set_fault(fs, NULL, NULL);
+      if (status == TOON_OK) CHECK_EQ(toon_close(db, &err), TOON_OK);
+      failed += status != TOON_OK;
+      check_repaired(fs, damaged);
+      os_memfs_free(fs);
+      if (status == TOON_OK) break;
+    }
+    CHECK(failed > 3);
+  }
+}
+
 /* ---------------------------------------------------------------- a held row and the background thread */
 typedef struct held {
   toon_db *db;

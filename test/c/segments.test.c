@@ -5,6 +5,8 @@
 #include "log/frame.h"
 #include "log/segment.h"
 
+#include <errno.h>
+
 static os_memfs *fs;
 static toon_db *db;
 
@@ -146,6 +148,181 @@ TEST(a_log_of_an_older_version_may_have_gaps) {
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   check_each_loss(1); /* from now on it has lists */
   os_memfs_free(fs);
+}
+
+/* ---------------------------------------------------------------- segments that recovery ends */
+static char long_text[40000];
+
+static toon_status put_long(int number, size_t length) {
+  char key[16];
+  memset(long_text, 'x', sizeof long_text);
+  snprintf(key, sizeof key, "n%04d", number);
+  return put_with(db, K(key), TOON_INPUT_STRING, toon_slice_of(long_text, length), NULL);
+}
+static bool reads(int number) {
+  char key[16];
+  toon_row row;
+  bool found;
+  snprintf(key, sizeof key, "n%04d", number);
+  if (toon_get(db, NULL, K(key), &row, &found, &err) != TOON_OK || !found) return false;
+  toon_row_release(db, &row);
+  return true;
+}
+/* Write on beyond the old end of the segment; whatever has been written can be read all the time. */
+static bool goes_on(void) {
+  for (int i = 100; i < 200; i++) {
+    if (put_long(i, 700) != TOON_OK) return false;
+    for (int j = 100; j <= i; j++)
+      if (!reads(j)) return false;
+  }
+  return true;
+}
+static toon_options of_64k(toon_durability durability) {
+  toon_options o = toon_options_default();
+  o.durability = durability;
+  o.segment_size = 65536;
+  return o;
+}
+/* Change a segment's bytes at an offset (-1: behind its end). */
+static void scribble(os_memfs *on, int id, long at, const char *text) {
+  char path[32];
+  size_t length;
+  os_file *file;
+  os_vfs *vfs = os_memfs_vfs(on);
+  segment_path(path, sizeof path, id);
+  REQUIRE(os_memfs_content(on, path, &length) && vfs->open(vfs, path, OS_WRITE, &file) == 0);
+  CHECK_EQ(vfs->pwrite(vfs, file, text, strlen(text), at < 0 ? length : (uint64_t)at), 0);
+  vfs->close(vfs, file);
+}
+/* It opens, closes, and opens again without repair. */
+static bool opens_twice(os_memfs *on, toon_options o) {
+  for (int i = 0; i < 2; i++) {
+    if (open_on(on, o, &db) != TOON_OK || toon_close(db, &err) != TOON_OK) {
+      fprintf(stderr, "open %d: %s %s\n", i, err.message, err.path);
+      return false;
+    }
+  }
+  return true;
+}
+
+TEST(a_segment_that_becomes_the_last_one_by_a_cut_can_be_written_on) {
+  toon_options o = of_64k(TOON_DURABLE_CLOSE);
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  for (int i = 0; i < 10; i++) CHECK_EQ(put_long(i, 18000), TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  CHECK(is_there(fs, 2));
+  scribble(fs, 1, 50000, "DAMAGE");
+  o.repair = true;
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  CHECK(!is_there(fs, 2));
+  CHECK(goes_on()); /* rows could not be read any more, or the process ended */
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  o.repair = false;
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  for (int i = 0; i < 5; i++) CHECK(reads(i));
+  for (int i = 100; i < 200; i++) CHECK(reads(i));
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
+/* The directory cannot be synced behind the new segment, nor, if asked for, the new segment be unlinked. */
+static bool failing, unlink_fails;
+static int fail_roll(void *ctx, const char *call, const char *path) {
+  (void)ctx;
+  if (!failing) return 0;
+  if (strcmp(call, "dirsync") == 0) return EIO;
+  return unlink_fails && strcmp(call, "unlink") == 0 && strstr(path, "db.1.toon") ? EIO : 0;
+}
+
+static void check_failed_roll(toon_options o) {
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  os_memfs_set_fault(fs, fail_roll, NULL);
+  CHECK_EQ(put_long(0, 20000), TOON_OK);
+  CHECK_EQ(put_long(1, 20000), TOON_OK);
+  failing = true;
+  CHECK(put_long(2, 30000) != TOON_OK);
+  failing = false;
+  CHECK_EQ(is_there(fs, 1), unlink_fails);
+  CHECK_EQ(put_long(3, 9000), TOON_OK); /* goes on in the old one */
+  toon_db *first = db;
+  for (uint64_t seed = 0; seed < 40; seed++) { /* the process dies, and then the power goes */
+    os_memfs *after = os_memfs_crash(fs, os_memfs_ops(fs), seed ? OS_CRASH_RANDOM : OS_CRASH_KEEP_ALL, seed);
+    os_memfs *again = killed(after);
+    CHECK(opens_twice(again, o)); /* "yet the log goes on behind its recorded end" */
+    os_memfs_free(again);
+    REQUIRE(open_on(after, o, &db) == TOON_OK);
+    if (o.durability == TOON_DURABLE_COMMIT || !seed) CHECK(reads(0) && reads(1) && reads(3));
+    CHECK(goes_on());
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    CHECK(opens_twice(after, o));
+    os_memfs_free(after);
+  }
+  CHECK_EQ(toon_close(first, &err), TOON_OK);
+  CHECK_EQ(is_there(fs, 1), unlink_fails);
+  o.read_only = true;
+  CHECK_EQ(open_on(fs, o, &db), TOON_OK); /* "yet there is a later segment" */
+  CHECK(reads(0) && reads(1) && reads(3));
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  o.read_only = false;
+  CHECK(opens_twice(fs, o));
+  os_memfs_free(fs);
+}
+TEST(what_a_failed_roll_leaves_behind_is_no_damage) {
+  for (int i = 0; i < 4; i++) {
+    unlink_fails = i & 1;
+    check_failed_roll(of_64k(i & 2 ? TOON_DURABLE_COMMIT : TOON_DURABLE_CLOSE));
+  }
+}
+/* Only the next segment, with nothing but its header, is taken for that. */
+TEST(a_later_segment_that_is_not_empty_behind_a_closed_store_is_damage) {
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, options(), &db) == TOON_OK);
+  CHECK_EQ(put(db, "a", "1"), TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  log_segment *s;
+  size_t length;
+  const uint8_t *header = os_memfs_content(fs, "/d/db.toon", &length);
+  uint32_t store_id = header[12] | (uint32_t)header[13] << 8 | (uint32_t)header[14] << 16 | (uint32_t)header[15] << 24;
+  CHECK_EQ(log_segment_create(os_memfs_vfs(fs), "/d", 1, store_id, 4096, &s, &err), TOON_OK);
+  log_segment_unref(s);
+  os_memfs *stray = killed(fs), *second = killed(fs);
+  scribble(fs, 1, -1, "a: 2\n");
+  CHECK_EQ(open_on(fs, options(), &db), TOON_ECORRUPT);
+  CHECK(opens_twice(stray, options()));
+  CHECK_EQ(log_segment_create(os_memfs_vfs(second), "/d", 2, store_id, 4096, &s, &err), TOON_OK);
+  log_segment_unref(s);
+  CHECK_EQ(open_on(second, options(), &db), TOON_ECORRUPT);
+  os_memfs_free(second);
+  os_memfs_free(stray);
+  os_memfs_free(fs);
+}
+
+TEST(newlines_behind_any_segment_are_trimmed_before_a_store_counts_as_closed) {
+  for (int listed = 0; listed < 2; listed++) {
+    size_t before, after;
+    toon_options o = of_64k(TOON_DURABLE_CLOSE);
+    fs = os_memfs_new();
+    REQUIRE(open_on(fs, o, &db) == TOON_OK);
+    for (int i = 0; i < 10; i++) CHECK_EQ(put_long(i, 18000), TOON_OK);
+    CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    os_memfs *dead = killed(fs);
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_content(dead, "/d/db.toon", &before);
+    scribble(dead, 0, -1, "\n\n");
+    scribble(dead, 1, -1, "\n");
+    if (!listed) unlink_manifest(dead); /* else the manifest knows where it ends: it is not replayed */
+    CHECK(opens_twice(dead, o));
+    os_memfs_content(dead, "/d/db.toon", &after);
+    CHECK_EQ(after, before);
+    REQUIRE(open_on(dead, o, &db) == TOON_OK);
+    CHECK_EQ(stat_of(db, "cutBytes"), 0);
+    for (int i = 0; i < 10; i++) CHECK(reads(i));
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(dead);
+    os_memfs_free(fs);
+  }
 }
 
 TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
