@@ -220,6 +220,25 @@ typedef struct toon_stamp {
 toon_stamp toon_watch_stamp(toon_db *db, toon_key key);
 bool toon_watch_unchanged(toon_db *db, const toon_stamp *stamp);
 
+/* The value of a row as bytes, appended to `out`: those of a string or of bytes, else the TOON text. */
+toon_status toon_row_value(const toon_row *row, toon_buf *out, toon_error *err);
+
+/* Values that were read lately, ready as toon_row_value makes them: two to seven times as fast as toon_get where they are quoted,
+ * documents or bytes, or the index is large. Any threads. Never stale: what any handle of the directory commits is seen. To be
+ * closed before `db`, whose reads it makes. */
+typedef struct toon_cache toon_cache;
+typedef struct toon_cache_counts {
+  uint64_t hits, misses, evictions, rows, bytes;
+} toon_cache_counts;
+/* For at most so many rows, and bytes of values, keys and what keeps them; beyond, those not used for longest go. */
+toon_status toon_cache_open(toon_db *db, uint64_t rows, uint64_t bytes, toon_cache **out, toon_error *err);
+void toon_cache_close(toon_cache *cache);
+/* Append the newest value of a key to `out`, if *found; flags, version and expiry in *facts, which has no field and is not released.
+ * Otherwise as toon_get and toon_row_value, with their errors; `out` is then as it was. */
+toon_status toon_cache_get(toon_cache *cache, toon_key key, toon_buf *out, toon_row *facts, bool *found,
+                           toon_error *err);
+toon_cache_counts toon_cache_count(toon_cache *cache);
+
 /* The state of the store at this moment, unchanged by later writes, until closed. If the open ones hold back more than 128 MiB
  * of memory or max_db_size of files, or the oldest, open for an hour, 16 MiB, the oldest is given up: its use is then
  * TOON_ESNAPSHOT. It must be closed all the same. */

@@ -11,7 +11,7 @@ const doors = {
   toon: ['base'],
   log: ['os', 'toon', 'base'],
   index: ['os', 'base'],
-  cache: ['base'],
+  cache: ['os', 'base'],
   column: ['os', 'toon', 'base'],
   store: ['base', 'os', 'toon', 'log', 'index', 'cache', 'column', 'toonstore.h'],
   query: ['toonstore.h', 'base', 'toon', 'column'],

@@ -132,6 +132,10 @@ bool read_key(Env *e, napi_value value, toon_key *out) {
       fail(e, TOON_EKEYTOOBIG, nullptr);
     return false;
   }
+  if (napi_get_value_double(e->env, value, &id) == napi_ok && id >= 0 && id <= 9007199254740991.0) {
+    *out = toon_row_key((uint64_t)id, e->key_bytes);
+    return true;
+  }
   if (byte_array(e, value, &bytes)) {
     if (bytes.len <= TOON_KEY_MAX) {
       *out = toon_user_key(bytes.ptr, bytes.len);
@@ -139,10 +143,6 @@ bool read_key(Env *e, napi_value value, toon_key *out) {
     }
     fail(e, TOON_EKEYTOOBIG, nullptr);
     return false;
-  }
-  if (napi_get_value_double(e->env, value, &id) == napi_ok && id >= 0 && id <= 9007199254740991.0) {
-    *out = toon_row_key((uint64_t)id, e->key_bytes);
-    return true;
   }
   fail_type(e, "a key must be a string or a Uint8Array");
   return false;
