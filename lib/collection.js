@@ -390,8 +390,7 @@ class Collection extends CollectionView {
   #writer
   #from
   #indexes
-  #declared = []
-  #specs = [] // what was declared: [fields, options]
+  #declared = [] // { fields, options, job }
 
   /** @private Use db.collection(). */
   constructor (store, writer, name) {
@@ -430,17 +429,16 @@ class Collection extends CollectionView {
     for (const index of indexes) {
       const whole = typeof index === 'string' || Array.isArray(index) ? { fields: index } : checkObject(index, 'an index')
       const { fields, ...options } = whole
-      this.#specs.push([fields, options])
       const job = this.#indexes.create(fields, options)
-      this.#declared.push(job)
+      this.#declared.push({ fields, options, job })
       this.#background(job)
     }
   }
 
   /** @private Make the declared indexes again if a clear() of the store took their definitions away. */
   async declareAgain () {
-    if (this.#specs.length === 0 || this.#from.all(this.#writer.handle).length > 0) return
-    for (const [fields, options] of this.#specs) await this.#indexes.create(fields, options)
+    if (this.#declared.length === 0 || this.#from.all(this.#writer.handle).length > 0) return
+    for (const { fields, options } of this.#declared) await this.#indexes.create(fields, options)
   }
 
   /** @private true: columns of the fields that documents have; false: none. */
@@ -477,7 +475,7 @@ class Collection extends CollectionView {
    * @returns {Promise<void>}
    */
   async ready () {
-    await Promise.all(this.#declared)
+    await Promise.all(this.#declared.map(({ job }) => job))
   }
 
   /**
@@ -606,11 +604,6 @@ class TransactionCollection {
     this.#tx = tx
   }
 
-  // All of a write or, if it is refused, nothing of it: the caller may go on.
-  #atomically (fn) {
-    return this.#tx.atomically(fn)
-  }
-
   /** @type {string} */
   get name () {
     return this.#name
@@ -623,13 +616,13 @@ class TransactionCollection {
   insert (documents, options) {
     const prepared = prepareAll(Array.isArray(documents) ? documents : [documents])
     const how = howOf(options)
-    this.#atomically(() => this.#changes.insert(prepared, how))
+    this.#tx.atomically(() => this.#changes.insert(prepared, how))
     return Array.isArray(documents) ? prepared.map(one => one.id) : prepared[0].id
   }
 
   put (id, document, options) {
     const [one, how] = [prepareFor(checkId(id), document), howOf(options)]
-    this.#atomically(() => this.#changes.put(id, one, how))
+    this.#tx.atomically(() => this.#changes.put(id, one, how))
   }
 
   update (id, fn) {
@@ -638,7 +631,7 @@ class TransactionCollection {
   }
 
   delete (id) {
-    return this.#atomically(() => this.#changes.delete(checkId(id)))
+    return this.#tx.atomically(() => this.#changes.delete(checkId(id)))
   }
 }
 

@@ -65,7 +65,7 @@ async function openStore (Class, location, options, cache, capacity) {
   }
   const wanted = capacity ?? place.capacity
   const parsed = parseOptions(wanted === undefined ? given : { ...given, capacity: wanted }, cache)
-  const writer = new Writer(await openHandle(place.path, parsed), parsed.durability)
+  const writer = new Writer(await openHandle(place.path, parsed), parsed)
   try {
     return new Class(OPENING, writer, place.path, parsed)
   } catch (err) {
@@ -97,8 +97,6 @@ class ToonStore extends EventEmitter {
     super()
     this.#path = path
     this.#writer = writer
-    this.#writer.lapsing = options.ttl > 0
-    this.#writer.maxTxnSize = options.maxTxnSize
     this.#writer.onEvents = emitter(this, options)
     this.#collections = new Collections(this, this.#writer)
     this.rows = new Rows(this, this.#writer)

@@ -220,6 +220,5 @@ module.exports = {
   checkBytes,
   givenOf,
   formOf,
-  jsonOf,
   mutableOf
 }

@@ -165,10 +165,12 @@ function flushLater (writer) {
 }
 
 class Writer {
-  constructor (handle, durability) {
+  constructor (handle, { durability, ttl, maxTxnSize }) {
     this.handle = handle // 0 once closed
     this.opened = handle // the same, for what was called before close() and is not done yet
     this.syncAtExit = durability === 'interval'
+    this.lapsing = ttl > 0 // rows without an expiry of their own get one
+    this.maxTxnSize = maxTxnSize
     this.arena = null // collects the calls that are not submitted yet
     this.last = null // the arena submitted last
     this.scheduled = false

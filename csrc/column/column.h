@@ -99,8 +99,6 @@ bool column_vector_get(column_file *file, uint32_t block, uint32_t column, colum
 static inline const column_place *column_place_of(const column_file *file, uint32_t block, uint32_t column) {
   return &file->places[(size_t)block * (file->fields + 1) + column];
 }
-/* The last block whose first id is not greater than an id; 0 if there is none. */
-uint32_t column_block_of(const column_file *file, toon_slice id);
 
 static inline uint32_t column_u32(const uint8_t *p) {
   uint32_t v;

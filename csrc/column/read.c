@@ -225,15 +225,3 @@ bool column_file_sound(column_file *f) {
   if (os_map_damaged(f->map)) atomic_store(&f->damaged, true);
   return !atomic_load(&f->damaged);
 }
-
-uint32_t column_block_of(const column_file *f, toon_slice id) {
-  uint32_t low = 0, high = f->blocks;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (toon_slice_cmp(f->block[middle].first, id) <= 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low ? low - 1 : 0;
-}

@@ -317,16 +317,21 @@ static void set_room(column_vector *v, const uint8_t *end) {
   v->room = v->bytes && v->bytes <= end ? (size_t)(end - v->bytes) : 0;
 }
 
+/* What the directory says of a vector. */
+static column_vector described(const column_place *place, uint32_t rows) {
+  return (column_vector){.kind = place->kind,
+                         .width = place->width,
+                         .scale = place->scale,
+                         .rows = rows,
+                         .divisor = 1,
+                         .min = place->min,
+                         .max = place->max};
+}
+
 bool column_vector_open(column_vector *v, const column_place *place, uint32_t rows, const uint8_t *p) {
   uint32_t bytes;
   bool good;
-  *v = (column_vector){.kind = place->kind,
-                       .width = place->width,
-                       .scale = place->scale,
-                       .rows = rows,
-                       .divisor = 1,
-                       .min = place->min,
-                       .max = place->max};
+  *v = described(place, rows);
   switch (v->kind) {
   case COLUMN_ROWS_ONLY: return true;
   case COLUMN_INT:
@@ -344,13 +349,7 @@ bool column_vector_open(column_vector *v, const column_place *place, uint32_t ro
 }
 
 void column_vector_reopen(column_vector *v, const column_place *place, uint32_t rows, const uint8_t *p) {
-  *v = (column_vector){.kind = place->kind,
-                       .width = place->width,
-                       .scale = place->scale,
-                       .rows = rows,
-                       .divisor = 1,
-                       .min = place->min,
-                       .max = place->max};
+  *v = described(place, rows);
   switch (v->kind) {
   case COLUMN_INT:
   case COLUMN_FLOAT: open_numbers(v, p, place->length); break;

@@ -367,10 +367,6 @@ void index_delta_recycle(index_delta *delta, uint64_t now, bool (*passed)(void *
   delta->ticket = now;
 }
 
-const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash) {
-  return find(delta, key, hash);
-}
-
 bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry,
                      bool *cut) {
   const index_node *node = find(delta, key, hash);

@@ -83,7 +83,6 @@ bool index_delta_may_recycle(const index_delta *delta);
  * as it is. */
 bool index_delta_get(const index_delta *delta, toon_key key, uint64_t hash, index_horizon horizon, index_entry *entry,
                      bool *cut);
-const index_node *index_delta_find(const index_delta *delta, toon_key key, uint64_t hash);
 /* Ask the memory for what a get of this hash will touch: its slot; then, a few keys later, the node that stands there. */
 void index_delta_prefetch(const index_delta *delta, uint64_t hash);
 void index_delta_prefetch_node(const index_delta *delta, uint64_t hash);

@@ -244,4 +244,14 @@ void Job::start(const char *name) {
   delete this;
 }
 
+napi_value start(Task *task, const char *name) {
+  napi_value promise = nullptr;
+  if (napi_create_promise(task->e->env, &task->deferred, &promise) != napi_ok) {
+    delete task;
+    return nullptr;
+  }
+  task->start(name);
+  return promise;
+}
+
 } // namespace toonstore

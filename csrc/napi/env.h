@@ -281,6 +281,32 @@ struct Job {
   napi_async_work work = nullptr;
 };
 
+/* A job with a promise of its own, resolved with result() or rejected. */
+struct Task : Job {
+  explicit Task(Env *env) : Job(env) {}
+  /* nullptr if it cannot be made; err says why. */
+  virtual napi_value result() {
+    napi_value out = nullptr;
+    napi_get_undefined(e->env, &out);
+    return out;
+  }
+  void done() override { settle(e, deferred, status == TOON_OK ? result() : nullptr, &err); }
+  /* Resolve, or reject if value is nullptr. */
+  static void settle(Env *e, napi_deferred deferred, napi_value value, const toon_error *err) {
+    if (value)
+      napi_resolve_deferred(e->env, deferred, value);
+    else if (napi_value error = error_object(e, err))
+      napi_reject_deferred(e->env, deferred, error);
+  }
+
+  napi_deferred deferred = nullptr;
+  toon_status status = TOON_OK;
+  toon_error err;
+};
+
+/* Queue a task; its promise, or nullptr if there is none, and then the task is gone. */
+napi_value start(Task *task, const char *name);
+
 /* Arguments of a call: `Call<3> c(env, info)`; c.e, c.argc, c[0]… Those not given are undefined. */
 template <size_t N> struct Call {
   Call(napi_env env, napi_callback_info info) {

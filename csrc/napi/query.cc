@@ -174,8 +174,8 @@ toon_status make_chunk(Env *e, const toon_query_chunk &chunk, toon_slice text, n
   return chunk.table ? make_table(e, chunk, out, err) : make_string(e, text, false, out, err);
 }
 
-struct Chunk : Job {
-  Chunk(Env *env, Query *q, size_t n, bool t) : Job(env), query(q), store(q->store), rows(n), tables(t) {
+struct Chunk : Task {
+  Chunk(Env *env, Query *q, size_t n, bool t) : Task(env), query(q), store(q->store), rows(n), tables(t) {
     query->busy = true;
     store_hold(store);
   }
@@ -186,15 +186,9 @@ struct Chunk : Job {
     store_release(store);
   }
   void run() override { status = take_chunk(query, rows, tables, &text, &chunk, &err); }
-  void done() override {
+  napi_value result() override {
     napi_value value;
-    if (status == TOON_OK) status = make_chunk(e, chunk, toon_buf_slice(&text), &value, &err);
-    if (status == TOON_OK) {
-      napi_resolve_deferred(e->env, deferred, value);
-    } else {
-      value = error_object(e, &err);
-      if (value) napi_reject_deferred(e->env, deferred, value);
-    }
+    return make_chunk(e, chunk, toon_buf_slice(&text), &value, &err) == TOON_OK ? value : nullptr;
   }
 
   Query *query;
@@ -203,9 +197,6 @@ struct Chunk : Job {
   bool tables;
   toon_query_chunk chunk = {};
   toon_buf text = {};
-  napi_deferred deferred = nullptr;
-  toon_status status = TOON_OK;
-  toon_error err;
 };
 
 } // namespace
@@ -311,13 +302,7 @@ napi_value js_queryNextAsync(napi_env env, napi_callback_info info) {
   if (query->busy) return fail(c.e, TOON_EINVAL, "the query is being read already");
   Chunk *chunk = new (std::nothrow) Chunk(c.e, query, (size_t)c.integer(1), flag(c.e, c[2]));
   if (!chunk) return fail(c.e, TOON_ENOMEM, nullptr);
-  napi_value promise = nullptr;
-  if (napi_create_promise(env, &chunk->deferred, &promise) != napi_ok) {
-    delete chunk;
-    return nullptr;
-  }
-  chunk->start("toonstore query");
-  return promise;
+  return start(chunk, "toonstore query");
 }
 
 /* queryToon(query, rows, name or undefined, delimiter as a character code, test) -> TOON of the first rows; their number in
@@ -400,25 +385,13 @@ napi_value js_queryClose(napi_env env, napi_callback_info info) {
 namespace {
 
 /* A build of columns. */
-struct Build : Job {
-  Build(Env *env, Store *s, std::string p) : Job(env), store(s), prefix(std::move(p)) { store_hold(store); }
+struct Build : Task {
+  Build(Env *env, Store *s, std::string p) : Task(env), store(s), prefix(std::move(p)) { store_hold(store); }
   ~Build() override { store_release(store); }
   void run() override { status = toon_columns_build(store->db, slice_of(prefix), &err); }
-  void done() override {
-    napi_value value = nullptr;
-    if (status == TOON_OK) {
-      napi_get_undefined(e->env, &value);
-      napi_resolve_deferred(e->env, deferred, value);
-    } else if ((value = error_object(e, &err))) {
-      napi_reject_deferred(e->env, deferred, value);
-    }
-  }
 
   Store *store;
   std::string prefix;
-  napi_deferred deferred = nullptr;
-  toon_status status = TOON_OK;
-  toon_error err;
 };
 
 } // namespace
@@ -452,17 +425,11 @@ napi_value js_columnsBuild(napi_env env, napi_callback_info info) {
   Call<2> c(env, info);
   Store *store = store_of(c.e, c[0]);
   toon_slice prefix;
-  napi_value promise = nullptr;
   if (!store || !read_text(c.e, c[1], &prefix)) return nullptr;
   auto *build =
       new (std::nothrow) Build(c.e, store, std::string(reinterpret_cast<const char *>(prefix.ptr), prefix.len));
   if (!build) return fail(c.e, TOON_ENOMEM, nullptr);
-  if (napi_create_promise(env, &build->deferred, &promise) != napi_ok) {
-    delete build;
-    return nullptr;
-  }
-  build->start("toonstore columns");
-  return promise;
+  return start(build, "toonstore columns");
 }
 
 } // namespace toonstore

@@ -24,18 +24,16 @@ namespace {
 
 enum { NOTICES_MAX = 1000 }; /* lines that may wait for a busy JavaScript thread; more are lost, logins are not */
 
-struct Stop : Job {
-  Stop(Env *env, Server *s) : Job(env), server(s) {}
+struct Stop : Task {
+  Stop(Env *env, Server *s) : Task(env), server(s) {}
   void run() override { resp_server_stop(server->server); }
   void done() override {
-    napi_value undefined = nullptr;
     store_release(server->store);
     delete server;
-    if (napi_get_undefined(e->env, &undefined) == napi_ok) napi_resolve_deferred(e->env, deferred, undefined);
+    Task::done();
   }
 
   Server *server;
-  napi_deferred deferred = nullptr;
 };
 
 std::string string_of(toon_slice s) { return s.len ? std::string(reinterpret_cast<const char *>(s.ptr), s.len) : ""; }

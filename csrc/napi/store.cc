@@ -9,38 +9,6 @@ namespace toonstore {
 
 namespace {
 
-/* A job with a promise of its own. */
-struct Task : Job {
-  explicit Task(Env *env) : Job(env) {}
-  virtual napi_value result() {
-    napi_value out = nullptr;
-    napi_get_undefined(e->env, &out);
-    return out;
-  }
-  void done() override { settle(e, deferred, status == TOON_OK ? result() : nullptr, &err); }
-  /* Resolve, or reject if value is nullptr. */
-  static void settle(Env *e, napi_deferred deferred, napi_value value, const toon_error *err) {
-    if (value)
-      napi_resolve_deferred(e->env, deferred, value);
-    else if (napi_value error = error_object(e, err))
-      napi_reject_deferred(e->env, deferred, error);
-  }
-
-  napi_deferred deferred = nullptr;
-  toon_status status = TOON_OK;
-  toon_error err;
-};
-
-napi_value start(Task *task, const char *name) {
-  napi_value promise = nullptr;
-  if (napi_create_promise(task->e->env, &task->deferred, &promise) != napi_ok) {
-    delete task;
-    return nullptr;
-  }
-  task->start(name);
-  return promise;
-}
-
 struct Open : Task {
   using Task::Task;
   void run() override { status = toon_open(path.c_str(), &options, &db, &err); }

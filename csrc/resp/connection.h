@@ -36,6 +36,14 @@ typedef struct turn {
   bool built_on_flight; /* something here was read from the batch under way */
 } turn;
 
+/* A handle of the loop, as what it is asked for. */
+typedef union conn_io {
+  uv_handle_t handle;
+  uv_stream_t stream;
+  uv_tcp_t tcp;
+  uv_pipe_t pipe;
+} conn_io;
+
 typedef struct resp_multi resp_multi;
 typedef struct resp_scans resp_scans;
 
@@ -96,12 +104,7 @@ struct resp_server {
   resp_conn *queued, **queued_end; /* those with a login that waits for others to be checked */
   uint32_t logins;                 /* that are being checked */
   struct {
-    union {
-      uv_handle_t handle;
-      uv_stream_t stream;
-      uv_tcp_t tcp;
-      uv_pipe_t pipe;
-    } io;
+    conn_io io;
     bool busy, again; /* being closed; the listener waits for that */
   } refuse[2];        /* take connections of `tcp` and `pipe` for which there is no memory */
   pubsub pubsub;
@@ -119,12 +122,7 @@ struct resp_server {
 typedef enum conn_asking { ASK_NOTHING, ASK_QUEUED, ASK_WAITING, ASK_ANSWERED } conn_asking;
 
 struct resp_conn {
-  union {
-    uv_handle_t handle;
-    uv_stream_t stream;
-    uv_tcp_t tcp;
-    uv_pipe_t pipe;
-  } io;
+  conn_io io;
   uv_write_t write;
   resp_server *server;
   resp_conn *next, **link;

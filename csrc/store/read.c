@@ -69,7 +69,7 @@ static toon_status find(store_engine *engine, const toon_snapshot *snapshot, too
   if (key.len > TOON_KEY_MAX || key.space >= TOON_SPACES) return TOON_OK; /* no such key can be stored */
   uint64_t hash = index_key_hash(engine->store_id, key);
   if (snapshot) {
-    view_prefetch(*view, 0, hash);
+    view_prefetch(*view, hash);
     TOON_TRY(view_get(*view, 0, key, hash, snapshot->horizon, entry, found, err));
     /* Given up meanwhile: what it should see may have been dropped from under us. */
     if (!atomic_load_explicit(&snapshot->view, memory_order_acquire)) return snapshot_gone(err);
@@ -79,7 +79,7 @@ static toon_status find(store_engine *engine, const toon_snapshot *snapshot, too
       uint64_t sequence;
       cut = false;
       *view = now(engine, &sequence);
-      view_prefetch(*view, 0, hash); /* the levels do not wait for each other's cache misses */
+      view_prefetch(*view, hash); /* the levels do not wait for each other's cache misses */
       TOON_TRY(view_get_at(*view, 0, key, hash, view_horizon(*view, sequence), entry, found, &cut, err));
     } while (cut);
   }
@@ -129,7 +129,7 @@ void toon_prefetch(toon_db *db, toon_key key) {
   uint64_t hash = index_key_hash(engine->store_id, key);
   uint32_t token = guard_enter(&engine->guard);
   const store_view *view = atomic_load_explicit(&engine->view, memory_order_seq_cst);
-  view_prefetch(view, 0, hash);
+  view_prefetch(view, hash);
   guard_leave(&engine->guard, token);
 }
 

@@ -88,14 +88,8 @@ toon_status view_get_at(const store_view *view, unsigned level, toon_key key, ui
   return TOON_OK;
 }
 
-void view_prefetch(const store_view *view, unsigned level, uint64_t hash) {
-  for (; level < 2; level++)
+void view_prefetch(const store_view *view, uint64_t hash) {
+  for (int level = 0; level < 2; level++)
     if (view->deltas[level]) index_delta_prefetch(view->deltas[level], hash);
   for (size_t i = 0; i < view->run_count; i++) index_run_prefetch(view->raw_runs[i], hash);
-}
-
-void view_prefetch_entry(const store_view *view, unsigned level, uint64_t hash) {
-  for (; level < 2; level++)
-    if (view->deltas[level]) index_delta_prefetch_node(view->deltas[level], hash);
-  for (size_t i = 0; i < view->run_count; i++) index_run_prefetch_entry(view->raw_runs[i], hash);
 }

@@ -65,9 +65,7 @@ static inline toon_status view_get(const store_view *view, unsigned level, toon_
   return view_get_at(view, level, key, hash, horizon, entry, found, &cut, err);
 }
 
-/* Ask the memory for what a later view_get of the same level and hash touches: first the slots of all levels, then, a few keys
- * later, the entries that stand in them. */
-void view_prefetch(const store_view *view, unsigned level, uint64_t hash);
-void view_prefetch_entry(const store_view *view, unsigned level, uint64_t hash);
+/* Ask the memory for what a later view_get of the hash touches first: the slots of all levels. */
+void view_prefetch(const store_view *view, uint64_t hash);
 
 #endif
