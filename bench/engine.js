@@ -108,7 +108,7 @@ async function main () {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'toonstore-bench-engine-'))
   try {
     console.log(facts.join('\n') + '\n')
-    program = compile('engine_bench', ['base', 'os', 'toon', 'log', 'index', 'cache', 'store'], root)
+    program = compile('engine_bench', ['base', 'os', 'toon', 'log', 'index', 'cache', 'column', 'store'], root)
     const rows = [['figure', 'unit', 'median', 'worst', 'goal', '']]
     for (const name of names) {
       const { title, unit, goal, rounds: most = rounds, run: measure } = FIGURES[name]
