@@ -8,7 +8,8 @@
 #define CHANGED_IN_BLOCK 1024 /* more than that: walk the log */
 #define WALK_ROWS 512         /* of a batch from the log */
 #define WALK_BYTES (1u << 20)
-#define PICK_SHARE 4 /* documents that are not read from columns: if every fourth is wanted, walk the log */
+#define MIXED_ROWS 256 /* of a sorted batch in which loose documents are between those of columns */
+#define PICK_SHARE 4   /* documents that are not read from columns: if every fourth is wanted, walk the log */
 
 /* ---- opening ---- */
 
@@ -260,10 +261,21 @@ toon_status query_scan_next(toon_query *q, bool *end, toon_error *err) {
 
 static size_t smaller(uint64_t a, uint64_t b) { return (size_t)(a < b ? a : b); }
 
-/* Of the documents that were sorted: those that are not in columns are read again. */
+/* How many of the documents that come next are of one kind, in columns or loose. */
+static size_t run_of_kind(const toon_query *q, size_t most) {
+  const query_item *items = query_items(q) + q->handed;
+  size_t left = smaller(query_item_count(q) - q->handed, most), n = 0;
+  while (n < left && (items[n].ref.block == QUERY_LOOSE) == (items[0].ref.block == QUERY_LOOSE)) n++;
+  return n;
+}
+
+/* Of the documents that were sorted: those that are not in columns are read again. So a batch ends where the kind changes,
+ * unless that is soon: then it is a mixed one. */
 static toon_status take_sorted(toon_query *q, size_t most, toon_error *err) {
   query_scan *s = q->scan;
   s->loose.len = s->text.len = 0;
+  size_t run = run_of_kind(q, most);
+  most = run < MIXED_ROWS / 4 ? smaller(most, MIXED_ROWS) : run;
   for (; q->handed < query_item_count(q) && most; most--) {
     const query_item *item = &query_items(q)[q->handed++];
     query_ref ref = item->ref;

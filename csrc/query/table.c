@@ -346,7 +346,7 @@ toon_status toon_query_take_chunk(toon_query *q, size_t rows, size_t bytes, toon
   if (chunk->end) return TOON_OK;
   bool fits = false;
   if (q->scan->picks) {
-    keep_one_kind(q);
+    if (!q->sorted) keep_one_kind(q); /* sorted ones come so, or mixed for JSON */
     toon_status status = put_table(q, chunk, &fits);
     if (status != TOON_OK) return query_fail(err, status);
   }
