@@ -274,6 +274,8 @@ toon_status toon_columns_keep(toon_db *db, toon_slice prefix, const toon_path *p
 toon_status toon_columns_drop(toon_db *db, toon_slice prefix, toon_error *err);
 /* Bring the file up to what is committed now, and wait. TOON_EINVAL if none is kept. */
 toon_status toon_columns_build(toon_db *db, toon_slice prefix, toon_error *err);
+/* Documents of a block, in all files made from now on: for tests, which want several blocks of few. Call it before a store is opened. */
+void toon_columns_block_rows(uint32_t rows);
 
 /* What a snapshot may use: a file, and the ids (keys without the prefix) that are to be read from the log instead, in order. */
 typedef struct toon_columns toon_columns;

@@ -44,6 +44,7 @@
   X(columnsKeep)               \
   X(columnsDrop)               \
   X(columnsBuild)              \
+  X(columnsBlockRows)          \
   /* snapshot.cc */            \
   X(snapshotOpen)              \
   X(snapshotClose)             \

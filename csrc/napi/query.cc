@@ -432,4 +432,11 @@ napi_value js_columnsBuild(napi_env env, napi_callback_info info) {
   return start(build, "toonstore columns");
 }
 
+/* columnsBlockRows(rows): documents of a block, for tests. Of all stores of the process that are opened later */
+napi_value js_columnsBlockRows(napi_env env, napi_callback_info info) {
+  Call<1> c(env, info);
+  toon_columns_block_rows((uint32_t)c.integer(0));
+  return nullptr;
+}
+
 } // namespace toonstore

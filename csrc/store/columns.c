@@ -532,6 +532,8 @@ toon_status toon_columns_build(toon_db *db, toon_slice prefix, toon_error *err) 
   return status;
 }
 
+void toon_columns_block_rows(uint32_t rows) { column_block_rows = rows; }
+
 toon_status columns_stats(store_engine *engine, toon_buf *out) {
   store_columns *c = &engine->columns;
   unsigned long long files = 0, bytes = 0, rows = 0, changed = 0;
