@@ -1,11 +1,13 @@
 /* kill -9 under load, in C: a child process writes with several threads, beside checkpoints, compactions and syncs, and tells
  * through a pipe each operation that was acknowledged; it is killed at some moment, and what is left is held against that.
  * The operations of a thread follow from its number and count, so after n acknowledgements its keys are as after n operations
- * or, whole, after one more. At every durability, as the page cache outlives the process.
+ * or, whole, after one more. Some of them are documents with entries in two indexes, and columns are made of them meanwhile.
+ * At every durability, as the page cache outlives the process.
  *   KILL=N rounds (default 12)    KILL_SEED=N */
 #include "check.h"
 #include "api.h"
 #include "base/alloc.h"
+#include "documents.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -14,12 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WRITERS = 3, KEYS = 20, LIFE_US = 25000, AGE = 12 };
+enum { WRITERS = 3, KEYS = 20, DOCUMENTS = 30, LIFE_US = 25000, AGE = 12 };
 
 /* What the keys of a thread hold: numbers of operations, 0 = none. */
 typedef struct state {
   uint32_t value[KEYS];
   bool lapsed[KEYS];
+  uint32_t document[DOCUMENTS];
 } state;
 
 static void key_name(int writer, int i, char out[24]) { snprintf(out, 24, "w%d/%02d", writer, i); }
@@ -32,7 +35,7 @@ static void value_text(int writer, uint32_t n, char out[700]) {
 /* Operation n of a writer: what it does to the state, and with db to the store. */
 static toon_status operate(toon_db *db, int writer, uint32_t n, state *s, toon_error *e) {
   uint64_t rng = (uint64_t)writer * 7919 + n;
-  uint64_t dice = (lcg(&rng), lcg(&rng) % 100);
+  uint64_t dice = (lcg(&rng), lcg(&rng) % 130);
   int i = (int)(lcg(&rng) % KEYS);
   char name[24], value[700];
   toon_batch *b = NULL;
@@ -51,10 +54,18 @@ static toon_status operate(toon_db *db, int writer, uint32_t n, state *s, toon_e
   } else if (dice < 68) {
     if (s->value[i] && !s->lapsed[i]) s->lapsed[i] = dice < 64;
     if (b) status = toon_batch_expire(b, K(name), dice < 64 ? 1 : 4000000000001, e);
+  } else if (dice >= 100) { /* documents, each with its entries, in one transaction */
+    if (b) status = toon_batch_begin(b, e);
+    for (int k = 0; k < 3 && status == TOON_OK; k++) {
+      int j = (i + k * 11) % DOCUMENTS;
+      uint32_t now = (n + (uint32_t)k) % 4 ? n : 0;
+      if (b) status = document_write(b, writer * DOCUMENTS + j, s->document[j], now, e);
+      s->document[j] = now;
+    }
+    if (b && status == TOON_OK) status = toon_batch_end(b, e);
   } else { /* a transaction, the later ones with a snapshot: all of it or nothing */
     if (b && dice >= 84) status = toon_snapshot_open(db, &snapshot, e);
-    if (b && status == TOON_OK)
-      status = snapshot ? toon_batch_begin_at(b, snapshot, e) : toon_batch_begin(b, e);
+    if (b && status == TOON_OK) status = snapshot ? toon_batch_begin_at(b, snapshot, e) : toon_batch_begin(b, e);
     for (int k = 0; k < 6 && status == TOON_OK; k++) {
       int j = (i + k * 3) % KEYS;
       bool gone = k % 3 == 2;
@@ -93,9 +104,10 @@ static void tell(int out, uint32_t writer, uint32_t count) {
 static void *write_on(void *arg) {
   job *j = arg;
   toon_error e = {0};
-  state ignored = {0};
+  state s = {0};
+  for (uint32_t n = 1; n <= j->done; n++) operate(NULL, j->writer, n, &s, &e);
   for (uint32_t n = j->done + 1;; n++) {
-    if (operate(j->db, j->writer, n, &ignored, &e) != TOON_OK) {
+    if (operate(j->db, j->writer, n, &s, &e) != TOON_OK) {
       fprintf(stderr, "writer %d, operation %u: %s\n", j->writer, n, e.message);
       tell(j->out, WRITERS + 1, n);
       return NULL;
@@ -107,9 +119,10 @@ static void *keep_up(void *arg) {
   toon_db *db = arg;
   toon_error e;
   for (int i = 0;; i++) {
-    if (i % 3 == 0) toon_checkpoint(db, &e);
-    if (i % 3 == 1) toon_compact(db, NULL, NULL, &e);
-    if (i % 3 == 2) toon_sync(db, &e);
+    if (i % 4 == 0) toon_checkpoint(db, &e);
+    if (i % 4 == 1) toon_compact(db, NULL, NULL, &e);
+    if (i % 4 == 2) toon_columns_build(db, S("c/"), &e);
+    if (i % 4 == 3) toon_sync(db, &e);
     os_sleep_ms(1);
   }
   return NULL;
@@ -118,7 +131,8 @@ static void child(const char *path, toon_options o, const uint32_t done[WRITERS]
   toon_db *db;
   pthread_t threads[WRITERS + 1];
   job jobs[WRITERS];
-  if (open_at(NULL, path, o, &db) != TOON_OK) {
+  column_block_rows = 16;
+  if (open_at(NULL, path, o, &db) != TOON_OK || documents_keep(db, &err) != TOON_OK) {
     fprintf(stderr, "child: %s %s\n", err.message, err.path);
     tell(out, WRITERS + 1, 0);
     _exit(1);
@@ -135,7 +149,8 @@ static void child(const char *path, toon_options o, const uint32_t done[WRITERS]
 
 /* ---------------------------------------------------------------- the parent */
 
-static bool holds(toon_db *db, int writer, const state *s) {
+/* documents: those that are there, of all writers. */
+static bool holds(toon_db *db, int writer, const state *s, const uint32_t *documents) {
   for (int i = 0; i < KEYS; i++) {
     char name[24], want[700];
     toon_row row;
@@ -153,11 +168,14 @@ static bool holds(toon_db *db, int writer, const state *s) {
     toon_buf_free(&json);
     if (!right) return false;
   }
+  for (int i = 0; i < DOCUMENTS; i++)
+    if (documents[writer * DOCUMENTS + i] != s->document[i]) return false;
   return true;
 }
 
 TEST(nothing_acknowledged_is_lost_when_the_process_is_killed) {
-  uint64_t rounds = setting("KILL", 12), seed = setting("KILL_SEED", (uint64_t)getpid()), acknowledged = 0, early = 0;
+  uint64_t rounds = setting("KILL", 12), seed = setting("KILL_SEED", (uint64_t)getpid()), acknowledged = 0, early = 0,
+           with_columns = 0;
   char base[] = "/tmp/toon-kill-XXXXXX", path[64], command[96];
   uint32_t done[WRITERS] = {0};
   state states[WRITERS] = {0};
@@ -203,17 +221,26 @@ TEST(nothing_acknowledged_is_lost_when_the_process_is_killed) {
     o.read_only = round % 2; /* then the next child finds what this one left */
     if (open_at(NULL, path, o, &db) != TOON_OK) {
       if (err.status == TOON_ENOTFOUND && !opened && round % AGE == 0) continue; /* killed before there was a store */
-      fprintf(stderr, "KILL_SEED=%llu round %llu: does not open: %s %s\n", (unsigned long long)seed, (unsigned long long)round,
-              err.message, err.path);
+      fprintf(stderr, "KILL_SEED=%llu round %llu: does not open: %s %s\n", (unsigned long long)seed,
+              (unsigned long long)round, err.message, err.path);
       check_failures_here++;
       continue;
     }
+    uint32_t documents[WRITERS * DOCUMENTS];
+    bool columns = false;
+    if (documents_read(db, documents, WRITERS * DOCUMENTS) != TOON_OK ||
+        !documents_hold(db, documents, WRITERS * DOCUMENTS) || !documents_agree(db, &columns)) {
+      fprintf(stderr, "KILL_SEED=%llu round %llu, durability %d: documents, their entries and columns differ (%s)\n",
+              (unsigned long long)seed, (unsigned long long)round, o.durability, path);
+      check_failures_here++;
+    }
+    with_columns += columns;
     for (int w = 0; w < WRITERS; w++) {
       while (done[w] < told[w]) operate(NULL, w, ++done[w], &states[w], &err);
       state next = states[w];
       operate(NULL, w, done[w] + 1, &next, &err);
-      bool as_told = holds(db, w, &states[w]);
-      if (!as_told && holds(db, w, &next)) {
+      bool as_told = holds(db, w, &states[w], documents);
+      if (!as_told && holds(db, w, &next, documents)) {
         states[w] = next;
         done[w]++;
       } else if (!as_told) {
@@ -228,9 +255,11 @@ TEST(nothing_acknowledged_is_lost_when_the_process_is_killed) {
       CHECK_EQ(system(command), 0);
     }
   }
-  fprintf(stderr, "kill: %llu rounds, %llu operations acknowledged, %llu killed while opening\n", (unsigned long long)rounds,
-          (unsigned long long)acknowledged, (unsigned long long)early);
+  fprintf(stderr, "kill: %llu rounds, %llu operations acknowledged, %llu killed while opening, columns in %llu\n",
+          (unsigned long long)rounds, (unsigned long long)acknowledged, (unsigned long long)early,
+          (unsigned long long)with_columns);
   CHECK(acknowledged > 0);
+  CHECK(rounds < 12 || with_columns > 0);
   snprintf(command, sizeof command, "rm -rf %s", base);
   if (!check_failures_here) CHECK_EQ(system(command), 0);
 }

@@ -1,11 +1,16 @@
 /* A plain table to hold a store against. The file that includes this first defines
  *   enum { KEYS, ROWS }                  user keys and row ids that its workload uses
  *   void key_name(int i, char out[16])   key i; it ends in two decimal digits, those of i
- *   const char *value_text(uint32_t v)   the string that stands for value v: decimal v, a space, and something longer than a word */
+ *   const char *value_text(uint32_t v)   the string that stands for value v: decimal v, a space, and something longer than a word
+ *   OTHER_KEY(key)                       true for keys of its workload that are not in the table; none if it is not defined */
 #ifndef TOON_TEST_MODEL_H
 #define TOON_TEST_MODEL_H
 
 #include "api.h"
+
+#ifndef OTHER_KEY
+#define OTHER_KEY(key) false
+#endif
 
 /* What the store holds: value numbers, 0 = none. A lapsed row counts but is not seen. */
 typedef struct model {
@@ -49,6 +54,7 @@ static inline toon_status read_all(toon_db *db, const toon_snapshot *snapshot, m
           TOON_TRY(status);
           break;
         }
+        if (!space && OTHER_KEY(key)) continue;
         uint32_t v = value_of(&row);
         uint64_t i = space ? toon_row_id(key) : key_index(key);
         if (i >= (uint64_t)(space ? ROWS : KEYS)) {

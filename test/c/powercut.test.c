@@ -2,17 +2,19 @@
  * not synced lost, kept, reordered or torn at 512-byte blocks. Every outcome is opened and must
  *   hold one of the states the workload went through, whole, none older than the last one acknowledged as durable;
  *   be recovered for good: losing the power again gives the same state and the same bytes of log;
- *   take a write, and keep it over yet another power cut.
+ *   take a write, and keep it over yet another power cut;
+ *   have for each document its entries in two indexes and no others, and give by columns what documents give.
  *   POWERCUT=N       workloads (default 4)             POWERCUT_STATES=N  crash states of each (default 60)
  *   POWERCUT_SEED=N  seed of the first; the next is N + 1 (default 1) */
 #include "check.h"
 #include "api.h"
 #include "base/alloc.h"
+#include "documents.h"
 
 #include <errno.h>
 #include <stdbool.h>
 
-enum { KEYS = 24, ROWS = 24, STEPS = 60, FAILURES_SHOWN = 8 };
+enum { KEYS = 24, ROWS = 24, DOCUMENTS = 30, STEPS = 75, FAILURES_SHOWN = 8 };
 
 static void key_name(int i, char out[16]) { snprintf(out, 16, i % 3 ? "b %02d" : "a%02d", i); }
 static const char *value_text(uint32_t v) {
@@ -23,17 +25,19 @@ static const char *value_text(uint32_t v) {
   return text;
 }
 
+#define OTHER_KEY(key) is_of_documents(key)
 #include "model.h"
 
 typedef struct history {
   model states[STEPS + 1];
+  uint32_t documents[STEPS + 1][DOCUMENTS];
   size_t ops[STEPS + 1];   /* journal entries when state i had been acknowledged */
   bool durable[STEPS + 1]; /* that acknowledgement says the state survives a power cut */
   size_t count;
 } history;
 
 static history h;
-static uint64_t crash_states;
+static uint64_t crash_states, with_columns;
 
 /* ---------------------------------------------------------------- the workload */
 
@@ -62,16 +66,33 @@ static toon_status delete_one(toon_batch *b, model *m, int i) {
   return toon_batch_delete(b, K(name), &err);
 }
 
-/* One step; *m becomes what it should be. *durable: what came before it is on disk when it has been acknowledged. */
+/* A transaction of some documents. */
+static toon_status write_documents(toon_db *db, uint64_t *rng, uint32_t v, uint32_t *documents) {
+  toon_batch *b;
+  TOON_TRY(toon_batch_new(db, &b, &err));
+  toon_status status = toon_batch_begin(b, &err);
+  for (int k = (int)(lcg(rng) % 8); k >= 0 && status == TOON_OK; k--) {
+    int i = (int)(lcg(rng) % DOCUMENTS);
+    uint32_t now = lcg(rng) % 4 ? v : 0;
+    status = document_write(b, i, documents[i], now, &err);
+    documents[i] = now;
+  }
+  if (status == TOON_OK) status = toon_batch_end(b, &err);
+  return finish(db, b, status);
+}
+
+/* One step; *m and documents become what they should be. *durable: what came before it is on disk when it has been acknowledged. */
 static toon_status step(toon_db **db, os_memfs *fs, toon_options o, uint64_t *rng, uint32_t v, model *m,
-                        bool *durable) {
-  uint64_t dice = lcg(rng) % 100;
+                        uint32_t *documents, bool *durable) {
+  uint64_t dice = lcg(rng) % 125;
   int i = (int)(lcg(rng) % KEYS);
   char name[16];
   toon_batch *b;
   toon_snapshot *snapshot = NULL;
   toon_status status = TOON_OK;
   *durable = o.durability == TOON_DURABLE_COMMIT;
+  if (dice >= 105) return write_documents(*db, rng, v, documents);
+  if (dice >= 100) return toon_columns_build(*db, S("c/"), &err);
   if (dice >= 84) {
     if (dice < 88) os_memfs_advance_ms(fs, 1500, 1500); /* the interval is over */
     if (dice < 88) return TOON_OK;
@@ -81,7 +102,8 @@ static toon_status step(toon_db **db, os_memfs *fs, toon_options o, uint64_t *rn
     if (dice < 98) return toon_compact(*db, NULL, NULL, &err);
     TOON_TRY(toon_close(*db, &err));
     *db = NULL;
-    return open_on(fs, o, db);
+    TOON_TRY(open_on(fs, o, db));
+    return documents_keep(*db, &err);
   }
   TOON_TRY(toon_batch_new(*db, &b, &err));
   key_name(i, name);
@@ -129,11 +151,16 @@ static os_memfs *record(toon_options o, uint64_t seed) {
   uint64_t rng = seed * 2654435761u;
   memset(&h, 0, sizeof h);
   CHECK_EQ(open_on(fs, o, &db), TOON_OK);
+  if (db) CHECK_EQ(documents_keep(db, &err), TOON_OK);
+  if (db)
+    CHECK_EQ(toon_columns_build(db, S("c/"), &err), TOON_OK); /* there is a file from now on, whoever opens the store */
   h.ops[0] = os_memfs_ops(fs);
   h.count = 1;
   for (int i = 0; db && i < STEPS; i++) {
     model next = h.states[h.count - 1];
-    CHECK_EQ(step(&db, fs, o, &rng, (uint32_t)i + 1, &next, &h.durable[h.count]), TOON_OK);
+    uint32_t *documents = h.documents[h.count];
+    memcpy(documents, h.documents[h.count - 1], sizeof h.documents[0]);
+    CHECK_EQ(step(&db, fs, o, &rng, (uint32_t)i + 1, &next, documents, &h.durable[h.count]), TOON_OK);
     h.states[h.count] = next;
     h.ops[h.count++] = os_memfs_ops(fs);
   }
@@ -146,10 +173,12 @@ static os_memfs *record(toon_options o, uint64_t seed) {
 /* The number of the state the store holds, the newest first; -1: none from `least` on. */
 static int state_of(toon_db *db, size_t least) {
   model seen;
+  uint32_t documents[DOCUMENTS];
   bool wrong = false;
   if (read_all(db, NULL, &seen, &wrong) != TOON_OK || wrong) return -1;
+  if (documents_read(db, documents, DOCUMENTS) != TOON_OK || !documents_hold(db, documents, DOCUMENTS)) return -1;
   for (size_t i = h.count; i-- > least;)
-    if (same(&seen, &h.states[i])) return (int)i;
+    if (same(&seen, &h.states[i]) && memcmp(documents, h.documents[i], sizeof documents) == 0) return (int)i;
   return -1;
 }
 
@@ -222,6 +251,9 @@ static void check_state(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t s
   if (cut >= h.ops[0] && was_rebuilt(db)) failed(what, "the index had to be rebuilt");
   int state = state_of(db, least);
   if (state < 0) failed(what, "not a state from the last durable one on");
+  bool columns = false;
+  if (!documents_agree(db, &columns)) failed(what, "columns say something else than the documents");
+  with_columns += columns;
 
   toon_batch *b;
   toon_status status = toon_batch_new(db, &b, &err);
@@ -237,6 +269,8 @@ static void check_state(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t s
     failed(what, "does not open a second time");
   } else {
     if (state_of(db, 0) != state) failed(what, "the second recovery gives another state");
+    if (!documents_agree(db, NULL))
+      failed(what, "after the second recovery columns say something else than the documents");
     if (!same_log(after, again)) failed(what, "the second recovery gives another log");
     if (toon_close(db, &err) != TOON_OK) failed(what, "does not close a second time");
   }
@@ -255,6 +289,7 @@ static void check_state(os_memfs *fs, size_t cut, os_crash_mode mode, uint64_t s
 TEST(every_power_cut_leaves_a_state_that_was) {
   uint64_t workloads = setting("POWERCUT", 4), states = setting("POWERCUT_STATES", 60),
            first = setting("POWERCUT_SEED", 1);
+  column_block_rows = 8;
   static const toon_durability durabilities[] = {TOON_DURABLE_COMMIT, TOON_DURABLE_INTERVAL, TOON_DURABLE_CLOSE};
   for (uint64_t seed = first; seed < first + workloads && check_failures_here < FAILURES_SHOWN; seed++) {
     toon_options o = toon_options_default();
@@ -273,8 +308,10 @@ TEST(every_power_cut_leaves_a_state_that_was) {
     }
     os_memfs_free(fs);
   }
-  fprintf(stderr, "power cuts: %llu workloads from seed %llu, %llu crash states\n", (unsigned long long)workloads,
-          (unsigned long long)first, (unsigned long long)crash_states);
+  fprintf(stderr, "power cuts: %llu workloads from seed %llu, %llu crash states, %llu with columns\n",
+          (unsigned long long)workloads, (unsigned long long)first, (unsigned long long)crash_states,
+          (unsigned long long)with_columns);
+  CHECK(workloads < 4 || with_columns > crash_states / 4);
 }
 
 static int everything_fails(void *ctx, const char *call, const char *path) {
