@@ -11,7 +11,7 @@ const { ROW_OPTIONS, putOptions } = require('./writes')
 const { transaction } = require('./transactions')
 const { readMany } = require('./rows')
 const { entryOf } = require('./indexkeys')
-const { Indexes, isDocument } = require('./indexes')
+const { Indexes, parseIndex, isDocument } = require('./indexes')
 const { makeId, checkId } = require('./ids')
 const { parseFields } = require('./fields')
 const queries = require('./query')
@@ -61,7 +61,10 @@ function isSimple (document, path) {
   for (const name of path) {
     if (typeof value !== 'object' || value === null) return true
     if (typeof value.toJSON === 'function') return false
-    value = Object.hasOwn(value, name) ? value[name] : undefined
+    const own = Object.getOwnPropertyDescriptor(value, name)
+    if (own === undefined) return true
+    if (!own.enumerable || own.get !== undefined) return false
+    value = own.value
   }
   if (typeof value === 'number') return Number.isFinite(value)
   return value === null || ['string', 'boolean', 'undefined'].includes(typeof value)
@@ -390,7 +393,7 @@ class Collection extends CollectionView {
   #writer
   #from
   #indexes
-  #declared = [] // { fields, options, job }
+  #declared = [] // { index, job }
 
   /** @private Use db.collection(). */
   constructor (store, writer, name) {
@@ -423,14 +426,11 @@ class Collection extends CollectionView {
     })
   }
 
-  /** @private */
+  /** @private indexes: as parseIndex() gives them. */
   declare (indexes) {
-    if (!Array.isArray(indexes)) throw invalidType(`indexes must be an array (got ${show(indexes)})`)
     for (const index of indexes) {
-      const whole = typeof index === 'string' || Array.isArray(index) ? { fields: index } : checkObject(index, 'an index')
-      const { fields, ...options } = whole
-      const job = this.#indexes.create(fields, options)
-      this.#declared.push({ fields, options, job })
+      const job = this.#indexes.create(index)
+      this.#declared.push({ index, job })
       this.#background(job)
     }
   }
@@ -438,7 +438,7 @@ class Collection extends CollectionView {
   /** @private Make the declared indexes again if a clear() of the store took their definitions away. */
   async declareAgain () {
     if (this.#declared.length === 0 || this.#from.all(this.#writer.handle).length > 0) return
-    for (const { fields, options } of this.#declared) await this.#indexes.create(fields, options)
+    for (const { index } of this.#declared) await this.#indexes.create(index)
   }
 
   /** @private true: columns of the fields that documents have; false: none. */
@@ -558,8 +558,8 @@ class Collection extends CollectionView {
    * @example
    * await users.createIndex('email', { unique: true })
    */
-  createIndex (fields, options) {
-    return this.#indexes.create(fields, options)
+  async createIndex (fields, options) {
+    return this.#indexes.create(parseIndex(fields, options))
   }
 
   /**
@@ -635,6 +635,16 @@ class TransactionCollection {
   }
 }
 
+// The indexes that db.collection() is given.
+function parseIndexes (indexes) {
+  if (!Array.isArray(indexes)) throw invalidType(`indexes must be an array (got ${show(indexes)})`)
+  return indexes.map(index => {
+    if (typeof index === 'string' || Array.isArray(index)) return parseIndex(index)
+    const { fields, ...options } = checkObject(index, 'an index')
+    return parseIndex(fields, options)
+  })
+}
+
 // The collections of a store, by name.
 class Collections {
   #store
@@ -650,13 +660,14 @@ class Collections {
     native.storeNow(this.#writer.handle) // throws if the store is closed
     const given = checkObject(options)
     checkNames(given, COLLECTION_OPTIONS, 'option of a collection')
+    const indexes = given.indexes === undefined ? [] : parseIndexes(given.indexes)
     let collection = this.#byName.get(name)
     if (collection === undefined) {
       collection = new Collection(this.#store, this.#writer, name)
       this.#byName.set(name, collection)
     }
     if (given.columns !== undefined) collection.keepColumns(given.columns)
-    if (given.indexes !== undefined) collection.declare(given.indexes)
+    collection.declare(indexes)
     return collection
   }
 

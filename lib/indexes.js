@@ -37,6 +37,20 @@ function pathsOf (fields) {
   return paths
 }
 
+/**
+ * What an index is to be.
+ *
+ * @returns {{ paths: string[][], unique: boolean }}
+ * @throws {TypeError} TOON_EINVAL
+ */
+function parseIndex (fields, options) {
+  const given = checkObject(options)
+  checkNames(given, INDEX_OPTIONS, 'option of an index')
+  const { unique = false } = given
+  if (typeof unique !== 'boolean') throw invalidType(`unique must be a boolean (got ${show(unique)})`)
+  return { paths: pathsOf(fields), unique }
+}
+
 const sameFields = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 const nameOf = paths => paths.map(path => path.join('.')).join(', ')
 
@@ -134,12 +148,8 @@ class Indexes {
     return number
   }
 
-  async create (fields, options) {
-    const given = checkObject(options)
-    checkNames(given, INDEX_OPTIONS, 'option of an index')
-    const { unique = false } = given
-    if (typeof unique !== 'boolean') throw invalidType(`unique must be a boolean (got ${show(unique)})`)
-    const paths = pathsOf(fields)
+  /** paths, unique: as parseIndex() gives them. */
+  async create ({ paths, unique }) {
     const here = index => index.state !== 'dropping' && index.replaces === undefined && sameFields(index.paths, paths)
     const existing = this.at(this.#writer.handle).find(index => here(index) && index.state === 'ready' && index.unique === unique)
     if (existing !== undefined) return
@@ -272,4 +282,4 @@ class Indexes {
   }
 }
 
-module.exports = { Indexes, isDocument }
+module.exports = { Indexes, parseIndex, isDocument }

@@ -173,7 +173,8 @@ class Found {
   }
 
   async #fetchAsync () {
-    // Regular expressions are matched on this thread, so what has one is read on it.
+    // Regular expressions are matched on this thread, so what has one is read on it; others get their turn in between.
+    if (this.#test !== undefined && this.#query !== 0) await new Promise(resolve => setImmediate(resolve))
     if (this.#test !== undefined || this.#query === 0) return this.#fetch()
     try {
       this.#signal?.throwIfAborted()
@@ -410,15 +411,17 @@ function aggregate (place, from, options) {
   }
   const groups = listOf(groupBy, 'groupBy')
   const fields = [...groups]
-  const columns = [] // [option, name, place among the fields]
+  const places = new Map() // of the fields that are summed up, by their paths
+  const columns = {} // of each option that is given: [name, place]
   for (const option of Object.keys(SUMS)) {
-    for (const path of listOf(given[option], option)) {
-      let at = fields.findIndex((other, i) => i >= groups.length && JSON.stringify(other) === JSON.stringify(path))
-      if (at < 0) at = fields.push(path) - 1
-      columns.push([option, path.join('.'), at - groups.length])
-    }
+    if (given[option] === undefined) continue
+    columns[option] = listOf(given[option], option).map(path => {
+      const key = JSON.stringify(path)
+      if (!places.has(key)) places.set(key, fields.push(path) - 1 - groups.length)
+      return [path.join('.'), places.get(key)]
+    })
   }
-  if (columns.length === 0 && counted !== true && groups.length === 0) {
+  if (places.size === 0 && counted !== true && groups.length === 0) {
     throw invalidType('aggregate needs one of groupBy, count, sum, avg, min and max')
   }
   const parsed = { ...parseQuery({ where }, FIND_OPTIONS), fields }
@@ -428,11 +431,8 @@ function aggregate (place, from, options) {
     const out = {}
     if (groupBy !== undefined) out.group = Object.fromEntries(groups.map((path, i) => [path.join('.'), values[i]]))
     if (counted === true) out.count = documents
-    for (const option of Object.keys(SUMS)) {
-      const own = columns.filter(column => column[0] === option)
-      if (given[option] !== undefined) {
-        out[option] = Object.fromEntries(own.map(([, name, at]) => [name, SUMS[option](sums[at])]))
-      }
+    for (const option of Object.keys(columns)) {
+      out[option] = Object.fromEntries(columns[option].map(([name, at]) => [name, SUMS[option](sums[at])]))
     }
     return out
   })

@@ -334,6 +334,38 @@ describe('an index of a collection', () => {
     await assert.rejects(docs.createIndex('a', { sparse: true }), { code: 'TOON_EINVAL' })
   })
 
+  it('is refused at once where a collection is declared with it, and nothing of the declaration is kept', async () => {
+    const { db, docs } = await filled([{ a: 1 }])
+    for (const index of [{ fields: 'b', uniqe: true }, { field: 'b' }, { fields: 'b', unique: 1 }, 5, null, [], [5]]) {
+      assert.throws(() => db.collection('docs', { columns: true, indexes: ['a', index] }), { code: 'TOON_EINVAL' })
+    }
+    await docs.ready()
+    assert.deepEqual(docs.indexes(), [])
+    await assert.rejects(docs.buildColumns(), { code: 'TOON_EINVAL' })
+  })
+
+  it('sees of a document what its JSON has', async () => {
+    const { db, docs } = await filled([])
+    await docs.createIndex('a')
+    await docs.createIndex(['n.a', 'a'])
+    let reads = 0
+    const hidden = Object.defineProperty({ b: 1 }, 'a', { value: 'hidden', enumerable: false })
+    await docs.insert([
+      { _id: '1', a: 1 },
+      hidden,
+      { get a () { return ++reads } },
+      { n: hidden, a: 2 },
+      { n: { get a () { return ++reads } } },
+      Object.create({ a: 'inherited' }, { c: { value: 1, enumerable: true } })
+    ])
+    await docs.put('p', Object.defineProperty({}, 'a', { get: () => 'hidden' }))
+    const before = entries(db)
+    await docs.reindex()
+    const texts = list => list.map(key => key.replace(/^\$index\/\d+\//, '')).sort()
+    assert.deepEqual(texts(before), texts(entries(db)))
+    for (const document of docs.find()) assert.ok(ids(docs.find({ where: { a: document.a ?? null } }).toArray()).includes(document._id))
+  })
+
   it('outlives the ttl of its store', async () => {
     const db = await openStore({ ttl: 5, durability: 'close' })
     const docs = db.collection('docs')

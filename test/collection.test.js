@@ -48,6 +48,29 @@ describe('a collection', () => {
     assert.throws(() => docs.count(), { code: 'TOON_ECLOSED' })
   })
 
+  it('lets others have their turn between the batches of a query with a regular expression', async () => {
+    const { docs } = await filled(Array.from({ length: 3000 }, (_, i) => ({ a: `x${i}` })))
+    let turns = 0
+    let over = false
+    const next = () => {
+      turns++
+      if (!over) setImmediate(next)
+    }
+    setImmediate(next)
+    let found = 0
+    for await (const { a } of docs.find({ where: { a: { $regex: '^x' } } })) found += a.length > 0
+    over = true
+    assert.equal(found, 3000)
+    assert.ok(turns >= 4, `${turns} turns`)
+  })
+
+  it('sums up thousands of fields', async () => {
+    const { docs } = await filled([{ f5: 1 }, { f5: 2, f7: 3 }])
+    const fields = Array.from({ length: 10000 }, (_, i) => `f${i}`)
+    const { sum, avg } = docs.aggregate({ sum: fields, avg: [...fields, 'f5'] })
+    assert.deepEqual([Object.keys(sum).length, Object.keys(avg).length, sum.f5, avg.f5, avg.f7, avg.f8], [10000, 10000, 3, 1.5, 3, null])
+  })
+
   it('passes on what its signal was aborted with, null too', async () => {
     const { docs } = await filled([{ a: 1 }, { a: 2 }])
     const control = new AbortController()
