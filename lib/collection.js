@@ -403,6 +403,7 @@ class Collection extends CollectionView {
       name,
       prefix,
       indexes: source => indexes.ready(source),
+      unique: (source, field) => indexes.unique(source, field),
       all: source => indexes.at(source),
       get (source, id) {
         const raw = native.get(source, prefix + id, AS_VALUE)

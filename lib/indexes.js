@@ -60,9 +60,10 @@ class Indexes {
   #name
   #prefix
   #key
-  #version = -1 // of the row that the next two are from
+  #version = -1 // of the row that the next three are from
   #cached = []
   #ready = []
+  #unique = new Map() // of those: unique ones of one field, by its name
   #work = new Map() // number -> promise of its building or dropping
 
   constructor (store, writer, name, prefix) {
@@ -82,6 +83,8 @@ class Indexes {
       const found = finish(integers[0], raw, false)
       this.#cached = (found?.indexes ?? []).map(index => ({ ...index, fields: index.paths.map(path => path.join('.')) }))
       this.#ready = this.#cached.filter(index => index.state === 'ready')
+      const simple = this.#ready.filter(({ unique, paths }) => unique && paths.length === 1 && !paths[0].some(name => name.includes('.')))
+      this.#unique = new Map(simple.map(index => [index.fields[0], index]))
     }
     return this.#cached
   }
@@ -89,6 +92,12 @@ class Indexes {
   ready (source) {
     this.at(source)
     return this.#ready
+  }
+
+  /** The unique index of one field, as filters name it. */
+  unique (source, name) {
+    this.at(source)
+    return this.#unique.get(name)
   }
 
   /** Those that a write has to keep. */

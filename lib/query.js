@@ -2,13 +2,12 @@
 // Queries of collections: options, and what a query gives. Filters, order, fields and sums are worked out by the engine from
 // the stored text (csrc/query); JavaScript gets the JSON of what is handed out, a chunk at a time.
 
-const { native, integers, doubles } = require('./binding')
+const { native, doubles } = require('./binding')
 const { invalidType, show } = require('./errors')
 const { checkObject, checkNames, checkInteger, checkSignal } = require('./options')
 const { parseFields } = require('./fields')
 const { parseFilter, compile } = require('./filter')
 const { parseText, withinBudget } = require('./document')
-const { AS_VALUE, MISSING, finish } = require('./values')
 const { valueKey, valueAt, baseOf } = require('./indexkeys')
 const { plan } = require('./plan')
 const { encode } = require('./encoding')
@@ -244,8 +243,8 @@ function find (store, place, from, options) {
   return new Found(store, place, from, parseQuery(options, FIND_OPTIONS))
 }
 
-// The document of a query for one value of a unique index: two reads. undefined if it is another kind of query, null if
-// there is no such document.
+// The document of a query for one value of a unique index: two reads in one call of the addon. undefined if it is another
+// kind of query, null if there is no such document.
 function byUnique (place, from, options) {
   if (typeof options !== 'object' || options === null || Object.keys(options).length !== 1) return undefined
   const { where } = options
@@ -254,17 +253,14 @@ function byUnique (place, from, options) {
   const value = where[names[0]]
   if (names.length !== 1 || (typeof value !== 'string' && !Number.isFinite(value))) return undefined
   if (names[0].startsWith('$')) return undefined
-  const path = names[0].split('.')
-  const index = from.indexes(place.handle).find(({ unique, paths }) =>
-    unique && paths.length === 1 && paths[0].length === path.length && path.every((name, i) => name === paths[0][i]))
+  const index = from.unique(place.handle, names[0])
   const key = index === undefined ? undefined : valueKey(value)
   if (key === undefined || (typeof value === 'string' && !value.isWellFormed())) return undefined
-  const raw = native.get(place.handle, `${baseOf(index.number)}${key} `, AS_VALUE)
-  if (integers[0] === MISSING) return null
-  const id = finish(integers[0], raw, true)
-  const document = typeof id === 'string' ? from.get(place.handle, id) : undefined
+  const json = native.queryUnique(place.handle, `${baseOf(index.number)}${key} `, from.prefix)
+  if (typeof json !== 'string') return json
+  const document = JSON.parse(json)
   // The document may have changed since, or past the collection.
-  return document !== undefined && valueAt(document, index.paths[0]) === value ? document : undefined
+  return valueAt(document, index.paths[0]) === value ? document : undefined
 }
 
 function findOne (place, from, options) {

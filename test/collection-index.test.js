@@ -176,6 +176,22 @@ describe('an index of a collection', () => {
       assert.deepEqual([docs.indexes(), entries(db)], [[], []])
     })
 
+    it('gives one document as find() does, whatever it is called and holds', async () => {
+      const { db, docs } = await filled([{ _id: 'ü', k: '☃', 'a.b': 1 }, { _id: 'b', k: 'b', a: { b: 2 } }, { _id: 'c', k: 3 }])
+      await docs.createIndex('k', { unique: true })
+      await docs.createIndex('a.b', { unique: true })
+      await db.put('docs/d', { _id: 'own', k: 'd' })
+      await docs.reindex()
+      for (const where of [{ k: '☃' }, { k: 'b' }, { k: 3 }, { k: 'd' }, { k: 'none' }, { 'a.b': 2 }, { 'a.b': 1 }]) {
+        const [found] = docs.find({ where }).toArray()
+        assert.deepEqual(Object.entries(docs.findOne({ where }) ?? {}), Object.entries(found ?? {}))
+      }
+      assert.deepEqual(docs.findOne({ where: { k: 'd' } }), { _id: 'd', k: 'd' })
+      await db.put('docs/c', 'no document')
+      await db.delete('docs/b')
+      assert.deepEqual([docs.findOne({ where: { k: 3 } }), docs.findOne({ where: { k: 'b' } })], [undefined, undefined])
+    })
+
     it('takes a path for a path and a name with a dot for a name', async () => {
       const { docs } = await filled([{ _id: 'name', 'a.b': 1 }, { _id: 'path', a: { b: 2 } }])
       await docs.createIndex([['a.b']], { unique: true })

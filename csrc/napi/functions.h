@@ -41,6 +41,7 @@
   X(queryGroups)               \
   X(queryCounted)              \
   X(queryClose)                \
+  X(queryUnique)               \
   X(columnsKeep)               \
   X(columnsDrop)               \
   X(columnsBuild)              \

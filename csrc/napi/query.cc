@@ -382,6 +382,27 @@ napi_value js_queryClose(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/* queryUnique(source, entry, prefix) -> JSON text of the document that the entry of a unique index leads to; undefined: to none;
+ * null: there is no entry */
+napi_value js_queryUnique(napi_env env, napi_callback_info info) {
+  Call<3> c(env, info);
+  Env *e = c.e;
+  Source from(e, c[0]);
+  toon_key entry;
+  toon_slice prefix;
+  toon_error err;
+  bool there, document;
+  napi_value out = nullptr;
+  if (!from.store || !read_key(e, c[1], &entry) || !read_text(e, c[2], &prefix)) return nullptr;
+  e->out.len = 0;
+  toon_status status =
+      toon_query_unique(from.store->db, from.snapshot, entry, prefix, &e->keys, &e->out, &there, &document, &err);
+  if (status == TOON_OK && document) status = make_string(e, toon_buf_slice(&e->out), false, &out, &err);
+  if (status != TOON_OK) return fail(e, &err);
+  if (!there) napi_get_null(env, &out);
+  return out;
+}
+
 namespace {
 
 /* A build of columns. */

@@ -287,6 +287,31 @@ out:
   return status;
 }
 
+toon_status toon_query_unique(toon_db *db, const toon_snapshot *snapshot, toon_key name, toon_slice prefix,
+                              toon_buf *key, toon_buf *out, bool *entry, bool *document, toon_error *err) {
+  toon_row row;
+  *document = false;
+  key->len = 0;
+  TOON_TRY(toon_get(db, snapshot, name, &row, entry, err));
+  if (!*entry) return TOON_OK;
+  bool text = toon_row_kind(&row) == TOON_STRING;
+  toon_status status = toon_buf_add(key, prefix);
+  if (status != TOON_OK)
+    query_fail(err, status);
+  else if (text)
+    status = toon_field_to_string(row.field, key, err);
+  toon_row_release(db, &row);
+  if (status != TOON_OK || !text || key->len > TOON_KEY_MAX) return status;
+  toon_slice id = toon_slice_of(key->ptr + prefix.len, key->len - prefix.len);
+  if (!query_good_id(id)) return TOON_OK;
+  TOON_TRY(toon_get(db, snapshot, toon_user_key(key->ptr, key->len), &row, document, err));
+  if (!*document) return TOON_OK;
+  *document = toon_row_kind(&row) == TOON_OBJECT;
+  if (*document) status = toon_item_json(NULL, id, row.field, out, err);
+  toon_row_release(db, &row);
+  return status;
+}
+
 /* *damaged: nothing was counted, and the columns are given up. */
 static toon_status count_columns(toon_query *q, uint64_t *count, bool *damaged, toon_error *err) {
   uint64_t skipped = q->skipped, taken = q->taken;

@@ -94,6 +94,11 @@ toon_status toon_query_groups(toon_query *query, size_t groups, toon_buf *out, t
 
 toon_query_counts toon_query_counted(const toon_query *query);
 
+/* Append the JSON of the document under `prefix` that the entry of a unique index leads to, as toon_query_json has it. *entry: there
+ * is such an entry; *document: and it leads to a document, whatever that holds by now. Its key is built in *key. */
+toon_status toon_query_unique(toon_db *db, const toon_snapshot *snapshot, toon_key name, toon_slice prefix,
+                              toon_buf *key, toon_buf *out, bool *entry, bool *document, toon_error *err);
+
 #ifdef __cplusplus
 }
 #endif
