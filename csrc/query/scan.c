@@ -173,14 +173,27 @@ static size_t count_ones(const uint8_t *mask, uint32_t rows) {
   return n;
 }
 
-/* Rows [from, to) of a block that the mask (NULL: all) has. */
-static toon_status add_rows(query_scan *s, uint32_t block, const uint8_t *mask, uint32_t from, uint32_t to) {
+static size_t smaller(uint64_t a, uint64_t b) { return (size_t)(a < b ? a : b); }
+
+/* How many more documents of the block are asked for. */
+static size_t wanted(const toon_query *q) {
+  uint64_t most = q->limit - q->taken, skip = q->offset - q->skipped, have = q->scan->refs.len / sizeof(query_ref);
+  if (q->order_count || most > UINT64_MAX - skip) return SIZE_MAX;
+  return smaller(most + skip > have ? most + skip - have : 0, SIZE_MAX);
+}
+
+/* Rows [from, to) of a block that the mask (NULL: all) has, as far as they are asked for. */
+static toon_status add_rows(toon_query *q, uint32_t block, const uint8_t *mask, uint32_t from, uint32_t to) {
+  query_scan *s = q->scan;
+  size_t most = wanted(q);
+  if (!mask) to = from + (uint32_t)smaller(to - from, most);
   TOON_TRY(toon_buf_reserve(&s->refs, (size_t)(to - from) * sizeof(query_ref)));
   query_ref *out = (query_ref *)(void *)(s->refs.ptr + s->refs.len);
+  const query_ref *end = out + smaller(to - from, most);
   if (!mask)
     for (uint32_t i = from; i < to; i++) *out++ = (query_ref){block, i};
   else
-    for (uint32_t i = from; i < to; i++) {
+    for (uint32_t i = from; i < to && out < end; i++) {
       *out = (query_ref){block, i};
       out += mask[i];
     }
@@ -196,17 +209,17 @@ static toon_status add_block(toon_query *q, uint32_t block, const uint8_t *mask,
   column_vector ids = {0};
   toon_status status = TOON_OK;
   if (first < last) ids = query_vector(q, block, 0);
-  for (size_t i = first; i < last && status == TOON_OK; i++) {
+  for (size_t i = first; i < last && status == TOON_OK && wanted(q); i++) {
     bool old, found;
     uint32_t row = column_search(&ids, s->changed[i], &old);
-    status = add_rows(s, block, mask, at, row);
+    status = add_rows(q, block, mask, at, row);
     if (status != TOON_OK) break;
     at = row + old;
     TOON_TRY(query_get(q, s->changed[i], &found, err));
     if (found) TOON_TRY(add_document(q, s->changed[i], &q->row, err));
   }
   query_release(q);
-  if (status == TOON_OK) status = add_rows(s, block, mask, at, rows);
+  if (status == TOON_OK) status = add_rows(q, block, mask, at, rows);
   return status == TOON_OK ? TOON_OK : query_fail(err, status);
 }
 
@@ -258,8 +271,6 @@ toon_status query_scan_next(toon_query *q, bool *end, toon_error *err) {
 }
 
 /* ---- handing out ---- */
-
-static size_t smaller(uint64_t a, uint64_t b) { return (size_t)(a < b ? a : b); }
 
 /* How many of the documents that come next are of one kind, in columns or loose. */
 static size_t run_of_kind(const toon_query *q, size_t most) {
