@@ -5,11 +5,11 @@
 const { inspect } = require('node:util')
 const { native, integers } = require('./binding')
 const { ToonError, invalidType, withKey, show } = require('./errors')
-const { AS_VALUE, AS_EXISTS, isBytes, finish } = require('./values')
+const { AS_VALUE, isBytes, finish } = require('./values')
 const { checkObject, checkNames } = require('./options')
 const { ROW_OPTIONS, putOptions } = require('./writes')
 const { transaction } = require('./transactions')
-const { readMany } = require('./rows')
+const { hasAny } = require('./rows')
 const { entryOf } = require('./indexkeys')
 const { Indexes, parseIndex, isDocument } = require('./indexes')
 const { makeId, checkId } = require('./ids')
@@ -144,7 +144,7 @@ class Changes {
       forms.push(one.json)
     }
     // insert() knows what stands in the way, and whether it does.
-    if (absent.size < wanted || readMany(tx.source, AS_EXISTS, [...absent], false).includes(true)) {
+    if (absent.size < wanted || hasAny(tx.source, [...absent])) {
       return this.insert(prepared, how)
     }
     tx.putFresh(keys, forms, how)

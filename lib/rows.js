@@ -20,6 +20,14 @@ function readMany (handle, mode, keys, mutable, hot) {
   return finishAll(values, how, mutable)
 }
 
+// Whether one of many keys is there.
+function hasAny (handle, keys) {
+  for (let i = 0; i < keys.length; i += ROWS_PER_CALL) {
+    if (native.hasAny(handle, ...keys.slice(i, i + ROWS_PER_CALL))) return true
+  }
+  return false
+}
+
 function checkList (list, what, check) {
   if (!Array.isArray(list)) throw invalidType(`${what} must be an array (got ${show(list)})`)
   const copy = list.slice() // nobody changes it while it is read
@@ -132,4 +140,4 @@ class Rows {
   }
 }
 
-module.exports = { Rows, setHot: (rows, hot) => setHot(rows, hot), readMany, checkList }
+module.exports = { Rows, setHot: (rows, hot) => setHot(rows, hot), readMany, hasAny, checkList }

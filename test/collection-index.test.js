@@ -176,6 +176,18 @@ describe('an index of a collection', () => {
       assert.deepEqual([docs.indexes(), entries(db)], [[], []])
     })
 
+    it('finds the one in the way of thousands', async () => {
+      const { docs } = await filled([{ k: 'there' }])
+      await docs.createIndex('k', { unique: true })
+      for (const at of [0, 511, 512, 1999]) {
+        const many = Array.from({ length: 2000 }, (_, i) => ({ k: i === at ? 'there' : `${at}/${i}` }))
+        await assert.rejects(docs.insert(many), { code: 'TOON_EUNIQUE' })
+        assert.equal(docs.count(), 1)
+      }
+      await docs.insert(Array.from({ length: 2000 }, (_, i) => ({ k: i })))
+      assert.equal(docs.count(), 2001)
+    })
+
     it('gives one document as find() does, whatever it is called and holds', async () => {
       const { db, docs } = await filled([{ _id: 'ü', k: '☃', 'a.b': 1 }, { _id: 'b', k: 'b', a: { b: 2 } }, { _id: 'c', k: 3 }])
       await docs.createIndex('k', { unique: true })

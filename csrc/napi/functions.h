@@ -22,6 +22,7 @@
   X(get)                       \
   X(checkKey)                  \
   X(getMany)                   \
+  X(hasAny)                    \
   X(has)                       \
   X(getLong)                   \
   X(readsStart)                \

@@ -115,6 +115,36 @@ static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, i
   return false;
 }
 
+/* Keys of a call from an argument on, copied, and on their way into the processor's cache. False with an exception pending. */
+static bool read_keys(Env *e, Store *store, const napi_value *argv, size_t count, toon_key *keys) {
+  e->keys.len = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!read_key(e, argv[i], &keys[i])) return false;
+    if (toon_buf_append(&e->keys, keys[i].ptr, keys[i].len) != TOON_OK) return fail(e, TOON_ENOMEM, nullptr), false;
+  }
+  size_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    keys[i].ptr = e->keys.ptr + at;
+    at += keys[i].len;
+    toon_prefetch(store->db, keys[i]);
+  }
+  return true;
+}
+
+/* hasAny(source, ...keys) -> whether one of them is there. At most ROWS_PER_CALL keys */
+napi_value js_hasAny(napi_env env, napi_callback_info info) {
+  Call<ROWS_PER_CALL + 1> c(env, info);
+  Source from(c.e, c[0]);
+  toon_key keys[ROWS_PER_CALL];
+  toon_error err;
+  bool found = false;
+  size_t count = c.argc < 1 ? 0 : c.argc - 1;
+  if (!from.store || !read_keys(c.e, from.store, c.argv + 1, count, keys)) return nullptr;
+  for (size_t i = 0; i < count && !found; i++)
+    if (toon_has(from.store->db, from.snapshot, keys[i], &found, &err) != TOON_OK) return fail(c.e, &err);
+  return make_bool(c.e, found);
+}
+
 /* getMany(source, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most
  * ROWS_PER_CALL keys. Keys come as arguments, and values go to JavaScript as arguments of a function that
  * returns them as an array: four times faster than to read and write the elements of arrays. */
@@ -129,17 +159,7 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   size_t count = c.argc < 2 ? 0 : c.argc - 2;
   if (count > 1 && moment.open(&err) != TOON_OK) return fail(c.e, &err);
   toon_key keys[ROWS_PER_CALL];
-  c.e->keys.len = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (!read_key(c.e, c[i + 2], &keys[i])) return nullptr;
-    if (toon_buf_append(&c.e->keys, keys[i].ptr, keys[i].len) != TOON_OK) return fail(c.e, TOON_ENOMEM, nullptr);
-  }
-  size_t at = 0;
-  for (size_t i = 0; i < count; i++) {
-    keys[i].ptr = c.e->keys.ptr + at;
-    at += keys[i].len;
-    toon_prefetch(store->db, keys[i]);
-  }
+  if (!read_keys(c.e, store, c.argv + 2, count, keys)) return nullptr;
   bool watched = store->words && !from.snapshot;
   for (size_t i = 0; i < count; i++) { /* value i takes the place of argument i, which was read before */
     toon_row row = {};
