@@ -207,6 +207,9 @@ export interface Stats {
   /** how often, and ms that, writers waited for a checkpoint */
   stalls: number
   stallMs: number
+  /** segments that were compacted, and rows that this has moved */
+  compactions: number
+  rowsMoved: number
   /** rows that had lapsed and were deleted in the background */
   rowsExpired: number
   /** rows found damaged when they were read */
@@ -490,9 +493,13 @@ export interface CollectionOptions {
  * hold back more than 128 MiB of memory or maxDbSize of files, or the oldest, open for an hour, 16 MiB, the oldest goes.
  */
 export interface Snapshot<V = Value> {
-  readonly rows: Pick<Rows<V>, 'get' | 'getMany' | 'scan'>
+  readonly rows: Pick<Rows<V>, 'get' | 'getMany' | 'scan' | 'length'>
+  /** Number of keys, counted by a walk over them. */
+  readonly size: number
   get (key: Key, options: { mutable: true }): Mutable<V> | undefined
   get (key: Key, options?: ReadOptions): DeepReadonly<V> | undefined
+  getAsync (key: Key, options: { mutable: true }): Promise<Mutable<V> | undefined>
+  getAsync (key: Key, options?: ReadOptions): Promise<DeepReadonly<V> | undefined>
   getMany (keys: readonly Key[], options: { mutable: true }): (Mutable<V> | undefined)[]
   getMany (keys: readonly Key[], options?: ReadOptions): (DeepReadonly<V> | undefined)[]
   getEntry (key: Key, options: { mutable: true }): Entry<Mutable<V>> | undefined
@@ -501,6 +508,7 @@ export interface Snapshot<V = Value> {
   getBuffer (key: Key): Buffer | undefined
   has (key: Key): boolean
   hasMany (keys: readonly Key[]): boolean[]
+  ttl (key: Key): number | null | undefined
   range<O extends RangeOptions = {}> (options?: O): Range<[RangeKey<O>, RangeValue<V, O>]>
   keys<O extends RangeOptions = {}> (options?: O): Range<RangeKey<O>>
   values<O extends RangeOptions = {}> (options?: O): Range<RangeValue<V, O>>

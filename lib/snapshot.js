@@ -3,9 +3,10 @@
 
 const { inspect } = require('node:util')
 const { native, integers, doubles } = require('./binding')
-const { AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, MISSING, checkKey, checkId, finish, mutableOf } = require('./values')
-const { Range, boundsOf } = require('./range')
+const { AS_VALUE, AS_TEXT, AS_BUFFER, AS_EXISTS, AS_FACTS, MISSING, checkKey, checkId, finish, mutableOf } = require('./values')
+const { Range, boundsOf, parseBounds } = require('./range')
 const { readMany, checkList } = require('./rows')
+const { readLater, flushReads } = require('./writes')
 const { toToon } = require('./document')
 
 // A snapshot holds back memory and files; one that is collected without having been closed is closed then.
@@ -35,11 +36,15 @@ class SnapshotRows {
   scan (options) {
     return new Range(this.#snapshot, this.#place.handle, options, 'pairs', true)
   }
+
+  get length () {
+    return native.rangeCount(this.#place.handle, ...parseBounds({}, true))
+  }
 }
 
 /**
- * The state of a store at the moment of its snapshot() call: the store's read methods but getAsync, exportToon, context and
- * size. Later writes are not seen.
+ * The state of a store at the moment of its snapshot() call: the store's read methods but exportToon and context. Later
+ * writes are not seen. size and rows.length count, so they take as long as a walk over the keys.
  * It holds back the reuse of memory and files, so close it when it is done: close(), or `using` where that exists. One that
  * is forgotten is closed when it is garbage-collected.
  *
@@ -59,14 +64,14 @@ class SnapshotRows {
  */
 class Snapshot {
   #store // keeps the store from being collected
-  #place // { handle }
+  #place // { handle, reads }, see readLater()
 
   /** @private Use store.snapshot(). */
   constructor (store, handle) {
     this.#store = store
-    this.#place = { handle: native.snapshotOpen(handle) }
+    this.#place = { handle: native.snapshotOpen(handle), reads: null }
     forgotten.register(this, this.#place.handle, this)
-    /** The rows without keys: get, getMany and scan of rows. */
+    /** The rows without keys: get, getMany, scan and length of rows. */
     this.rows = new SnapshotRows(this, this.#place)
     Object.defineProperty(this, 'rows', { writable: false, configurable: false, enumerable: true })
   }
@@ -77,6 +82,12 @@ class Snapshot {
     const mutable = mutableOf(options)
     const value = native.get(this.#place.handle, key, AS_VALUE)
     return finish(integers[0], value, mutable)
+  }
+
+  /** As getAsync() of the store. */
+  async getAsync (key, options) {
+    checkKey(key)
+    return readLater(this.#place, key, mutableOf(options))
   }
 
   /** As getMany() of the store. */
@@ -117,6 +128,24 @@ class Snapshot {
   /** As hasMany() of the store. */
   hasMany (keys) {
     return readMany(this.#place.handle, AS_EXISTS, checkList(keys, 'keys', checkKey), false)
+  }
+
+  /** As ttl() of the store, from now on: 0 for a key that has lapsed since. */
+  ttl (key) {
+    checkKey(key)
+    native.get(this.#place.handle, key, AS_FACTS)
+    if (integers[0] === MISSING) return undefined
+    const expiresAt = doubles[1]
+    return expiresAt === 0 ? null : Math.max(expiresAt - native.storeNow(this.#place.handle), 0)
+  }
+
+  /**
+   * Number of keys.
+   *
+   * @type {number}
+   */
+  get size () {
+    return native.rangeCount(this.#place.handle, ...parseBounds({}, false))
   }
 
   /** As range() of the store. */
@@ -161,6 +190,7 @@ class Snapshot {
   /** Release what the snapshot holds. Calling it again does nothing. */
   close () {
     if (this.#place.handle === CLOSED) return
+    flushReads(this.#place)
     native.snapshotClose(this.#place.handle)
     forgotten.unregister(this)
     this.#place.handle = CLOSED

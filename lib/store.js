@@ -10,7 +10,7 @@ const {
 } = require('./values')
 const { parseLocation } = require('./location')
 const { parseOptions, nativeOptions, checkObject, checkInteger } = require('./options')
-const { Writer, MAX_TIME } = require('./writes')
+const { Writer, MAX_TIME, readLater } = require('./writes')
 const { Range, boundsOf } = require('./range')
 const { Rows, readMany, checkList } = require('./rows')
 const { Snapshot } = require('./snapshot')
@@ -153,7 +153,7 @@ class ToonStore extends EventEmitter {
    */
   async getAsync (key, options) {
     checkKey(key)
-    return this.#writer.read(key, mutableOf(options))
+    return readLater(this.#writer, key, mutableOf(options))
   }
 
   /**

@@ -421,23 +421,6 @@ class Writer {
     else native.storeNow(this.handle) // throws if the store is closed
   }
 
-  // A read on the threadpool. All reads of a tick are one job.
-  read (key, mutable) {
-    native.storeNow(this.handle) // throws if the store is closed
-    native.checkKey(key) // now, so that it fails alone
-    if (this.reads === null) {
-      this.reads = { keys: [], resolves: [], rejects: [], mutable: [] }
-      process.nextTick(flushReads, this)
-    }
-    const promise = new Promise(executor)
-    this.reads.keys.push(isBytes(key) ? Buffer.from(key) : key)
-    this.reads.resolves.push(lastResolve)
-    this.reads.rejects.push(lastReject)
-    this.reads.mutable.push(mutable)
-    if (this.reads.keys.length === ROWS_PER_CALL) flushReads(this)
-    return promise
-  }
-
   // Finish what was called, then close the addon's store. Called once.
   close () {
     for (const arena of this.filling.splice(0)) {
@@ -530,14 +513,32 @@ function putOptions (options, known) {
 const reading = []
 const free = []
 
-function flushReads (writer) {
-  const reads = writer.reads
+// Read a key on the threadpool; all reads of a tick are one job. `place`: { handle, reads } of a store (a Writer) or a
+// snapshot, reads being those that wait for the end of the tick, or null.
+function readLater (place, key, mutable) {
+  native.storeNow(place.handle) // throws if it is closed
+  native.checkKey(key) // now, so that it fails alone
+  if (place.reads === null) {
+    place.reads = { keys: [], resolves: [], rejects: [], mutable: [] }
+    process.nextTick(flushReads, place)
+  }
+  const promise = new Promise(executor)
+  place.reads.keys.push(isBytes(key) ? Buffer.from(key) : key)
+  place.reads.resolves.push(lastResolve)
+  place.reads.rejects.push(lastReject)
+  place.reads.mutable.push(mutable)
+  if (place.reads.keys.length === ROWS_PER_CALL) flushReads(place)
+  return promise
+}
+
+function flushReads (place) {
+  const { reads } = place
   if (reads === null) return
-  writer.reads = null
+  place.reads = null
   const job = free.pop() ?? reading.length
   reading[job] = reads
   try {
-    native.readsStart(writer.handle, job, ...reads.keys)
+    native.readsStart(place.handle, job, ...reads.keys)
   } catch (err) {
     endReads(job)
     reads.rejects.forEach((reject, i) => reject(withKey(copyOf(err), reads.keys[i])))
@@ -572,4 +573,4 @@ process.on('exit', () => {
   }
 })
 
-module.exports = { Writer, MAX_TIME, ROW_OPTIONS, putOptions }
+module.exports = { Writer, MAX_TIME, ROW_OPTIONS, putOptions, readLater, flushReads }

@@ -79,6 +79,32 @@ describe('snapshot', () => {
     assert.deepEqual(then.keys().toArray(), ['a'])
   })
 
+  it('has size, ttl, rows.length and getAsync too, which goes on through a close()', async () => {
+    const db = await filled()
+    await db.put('lapses', 1, { ttl: 60000 })
+    const then = db.snapshot()
+    const { size } = db
+    await changeAll(db)
+    await db.delete('lapses')
+    assert.equal(then.size, size)
+    assert.equal(then.rows.length, 2)
+    assert.ok(then.ttl('lapses') > 0 && then.ttl('lapses') <= 60000)
+    assert.deepEqual([then.ttl('a'), then.ttl('none')], [null, undefined])
+    assert.deepEqual(await Promise.all(['a', Buffer.from('o'), 'none', 'k7'].map(key => then.getAsync(key))), ['text', { x: 1 }, undefined, 7])
+    const own = await then.getAsync('o', { mutable: true })
+    own.x = 2
+    await assert.rejects(then.getAsync(5), { name: 'TypeError', code: 'TOON_EINVAL' })
+    const called = Promise.all(Array.from({ length: 1000 }, (_, i) => then.getAsync(`k${i}`)))
+    then.close()
+    assert.deepEqual(await called, Array.from({ length: 1000 }, (_, i) => i))
+    await assert.rejects(then.getAsync('a'), { name: 'ToonError', code: 'TOON_ECLOSED' })
+    const last = db.snapshot()
+    const read = last.getAsync('k7')
+    await new Promise(resolve => setImmediate(resolve)) // it is on the threadpool, or done
+    await db.close()
+    assert.match(await read, /^changed 7/)
+  })
+
   it('fails with TOON_ECLOSED once it is closed', async () => {
     const db = await filled()
     const then = db.snapshot()
@@ -88,7 +114,7 @@ describe('snapshot', () => {
     for (const use of [
       s => s.get('a'), s => s.getMany(['a', 'b']), s => s.getMany(['a']), s => s.getMany(Array(600).fill('a')), s => s.getEntry('a'), s => s.getText('a'),
       s => s.getBuffer('a'), s => s.has('a'), s => s.hasMany(['a']), s => s.range(), s => s.range({ limit: 0 }), s => s.keys(), s => s.values(),
-      s => s.count(), s => s.count({ limit: 0 }), s => s.rows.get(0), s => s.rows.getMany([0]), s => s.rows.scan()
+      s => s.count(), s => s.count({ limit: 0 }), s => s.rows.get(0), s => s.rows.getMany([0]), s => s.rows.scan(), s => s.ttl('a'), s => s.size, s => s.rows.length
     ]) {
       assert.throws(() => use(then), closed, String(use))
     }

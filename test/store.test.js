@@ -89,7 +89,9 @@ describe('open', () => {
   it('refuses handles of one directory that disagree on durability or limits', async () => {
     const a = await openStore()
     await assert.rejects(ToonStore.open(a.path, { durability: 'close' }), { code: 'TOON_EINVAL' })
-    await assert.rejects(ToonStore.open(a.path, { maxDbSize: 2 ** 20 }), { code: 'TOON_EINVAL' })
+    for (const limit of ['maxValueSize', 'maxDbSize', 'maxTxnSize']) {
+      await assert.rejects(ToonStore.open(a.path, { [limit]: 2 ** 19 }), { code: 'TOON_EINVAL' }, limit)
+    }
   })
 
   it('opens many handles at once', async () => {

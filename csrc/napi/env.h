@@ -155,7 +155,7 @@ struct Snapshot {
   Store *store;
   toon_snapshot *snapshot;
   Handle handle;
-  uint32_t uses = 1; /* its handle, cursors and arenas */
+  uint32_t uses = 1; /* its handle, cursors, arenas and reads on the threadpool */
 };
 
 /* A listening server; it holds its store. */

@@ -218,9 +218,13 @@ struct Read {
 };
 
 struct Reads : Job {
-  Reads(Env *env, Store *s) : Job(env), store(s) { store_hold(store); }
+  Reads(Env *env, const Source &from) : Job(env), store(from.store), held(from.held), moment(from.snapshot) {
+    store_hold(store);
+    if (held) held->uses++;
+  }
   ~Reads() override {
     toon_buf_free(&bytes);
+    if (held) snapshot_release(held); /* before its store, which may be closed by this */
     store_release(store);
   }
 
@@ -229,7 +233,7 @@ struct Reads : Job {
       toon_key key = {bytes.ptr + read.at, read.len, read.space};
       toon_row row;
       toon_error err;
-      read.status = toon_get(store->db, nullptr, key, &row, &read.found, &err);
+      read.status = toon_get(store->db, moment, key, &row, &read.found, &err);
       if (read.status == TOON_OK && read.found) {
         read.flags = row.flags;
         read.field_at = bytes.len;
@@ -272,6 +276,8 @@ struct Reads : Job {
   }
 
   Store *store;
+  Snapshot *held;
+  toon_snapshot *moment;
   int32_t handle = 0;
   std::vector<Read> list;
   toon_buf bytes = {};
@@ -280,13 +286,13 @@ struct Reads : Job {
 
 } // namespace
 
-/* readsStart(store, id, ...keys): onReads(id, ...values) is called when they are there. At most ROWS_PER_CALL
+/* readsStart(source, id, ...keys): onReads(id, ...values) is called when they are there. At most ROWS_PER_CALL
  * keys */
 napi_value js_readsStart(napi_env env, napi_callback_info info) {
   Call<ROWS_PER_CALL + 2> c(env, info);
-  Store *store = store_of(c.e, c[0]);
-  if (!store) return nullptr;
-  std::unique_ptr<Reads> reads(new (std::nothrow) Reads(c.e, store));
+  Source from(c.e, c[0]);
+  if (!from.store) return nullptr;
+  std::unique_ptr<Reads> reads(new (std::nothrow) Reads(c.e, from));
   if (!reads) return fail(c.e, TOON_ENOMEM, nullptr);
   reads->handle = c.integer(1);
   for (size_t i = 2; i < c.argc; i++) {

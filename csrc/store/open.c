@@ -36,7 +36,8 @@ static toon_status check_options(const toon_options *o, toon_error *err) {
 
 static bool same_limits(const toon_options *a, const toon_options *b) {
   return a->durability == b->durability && a->sync_interval_ms == b->sync_interval_ms &&
-         a->max_db_size == b->max_db_size && a->max_txn_size == b->max_txn_size && a->segment_size == b->segment_size &&
+         a->max_value_size == b->max_value_size && a->max_db_size == b->max_db_size &&
+         a->max_txn_size == b->max_txn_size && a->segment_size == b->segment_size &&
          a->checkpoint_bytes == b->checkpoint_bytes && a->read_only == b->read_only;
 }
 
