@@ -133,8 +133,8 @@ toon_status log_segment_inspect(os_vfs *vfs, const char *directory, uint32_t id,
   header->version = get32(bytes + 8);
   header->store_id = get32(bytes + 12);
   if (header->version == 1)
-    status =
-        toon_fail_at(err, TOON_EFORMAT, name, 8, "this is the older layout (version 1), which this toonstore does not read");
+    status = toon_fail_at(err, TOON_EFORMAT, name, 8,
+                          "this is the older layout (version 1), which this toonstore does not read");
   else if (header->version != LOG_VERSION)
     status = toon_fail_at(err, TOON_EFORMAT, name, 8,
                           "the log has format version %lu, this toonstore reads %d; upgrade toonstore",

@@ -64,8 +64,8 @@ static toon_status look_around(recovery *r, toon_error *err) {
 static toon_status corrupt(recovery *r, uint32_t segment, uint64_t offset, toon_error *err, const char *what) {
   toon_buf path = {0};
   if (log_segment_path(r->engine->directory, segment, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
-  toon_fail_at(err, TOON_ECORRUPT, (char *)path.ptr, (int64_t)offset,
-               "%s; restore a backup, or open with repair: true to keep what is before it", what);
+  toon_fail_at(err, TOON_ECORRUPT, (char *)path.ptr, (int64_t)offset, "%s; restore a backup%s", what,
+               r->engine->options.repair ? "" : ", or open with repair: true to keep what is before it");
   toon_buf_free(&path);
   return TOON_ECORRUPT;
 }
@@ -75,7 +75,21 @@ static void rebuild(recovery *r, const char *why) {
   if (!r->engine->recovery.rebuilt_because) r->engine->recovery.rebuilt_because = why;
 }
 
-/* Read the headers; agree on the store id; drop a last file whose creation was cut short. */
+/* Take found segment `at` and all behind it out of the log; cut_tail() unlinks them. */
+static void drop_from(recovery *r, size_t at) {
+  for (size_t i = at; i < r->found_count; i++) { /* their sizes, for the report */
+    toon_error ignored;
+    log_header header = {0};
+    log_segment_inspect(r->engine->vfs, r->engine->directory, r->found[i].id, &header, &ignored);
+    r->found[i].file_size = header.file_size;
+  }
+  r->dropped_from = at;
+  r->dropped_count = r->found_count - at;
+  r->found_count = at;
+}
+
+/* Read the headers; agree on the store id; drop a last file whose creation was cut short, or, in a repair, the log from a
+ * damaged header on. */
 static toon_status check_headers(recovery *r, toon_error *err) {
   store_engine *engine = r->engine;
   bool known = r->state == MANIFEST_SOUND;
@@ -83,25 +97,35 @@ static toon_status check_headers(recovery *r, toon_error *err) {
   for (size_t i = 0; i < r->found_count; i++) {
     found_segment *f = &r->found[i];
     log_header header;
+    const char *wrong = NULL;
+    uint64_t offset = 0;
     if (i && f->id - r->found[i - 1].id > HOLE_MAX)
       return corrupt(r, f->id, 0, err, "the numbers of the segments have a hole that no compaction leaves");
     toon_status status = log_segment_inspect(engine->vfs, engine->directory, f->id, &header, err);
-    if (status == TOON_EFORMAT && r->state == MANIFEST_SOUND && err->offset == 0)
-      return corrupt(r, f->id, 0, err, "the segment's header is damaged");
-    if (status != TOON_OK) return status;
-    f->file_size = header.file_size;
-    f->nlink = header.nlink;
-    if (!header.complete) {
-      if (i + 1 < r->found_count || (known && f->id <= r->manifest.replay_segment))
-        return corrupt(r, f->id, 0, err, "the segment's header is cut short");
-      r->unborn = true;
-      r->unborn_id = f->id;
-      r->found_count--;
+    if (status == TOON_EFORMAT && err->offset == 0 && (r->state == MANIFEST_SOUND || (i && engine->options.repair)))
+      wrong = "the segment's header is damaged";
+    else if (status != TOON_OK)
+      return status;
+    else if (!header.complete && i + 1 == r->found_count && !(known && f->id <= r->manifest.replay_segment)) {
+      drop_from(r, i);
+      break;
+    } else if (!header.complete) {
+      wrong = "the segment's header is cut short";
+    } else if (known && header.store_id != engine->store_id) {
+      wrong = "the segment belongs to another store";
+      offset = 12;
+    }
+    if (wrong) {
+      /* Nothing is before the first. And without a manifest the id may be wrong in the header that was believed. */
+      bool certain = i && (!offset || r->state == MANIFEST_SOUND);
+      if (!engine->options.repair || !certain) return corrupt(r, f->id, offset, err, wrong);
+      drop_from(r, i);
       break;
     }
-    if (!known) engine->store_id = header.store_id;
+    f->file_size = header.file_size;
+    f->nlink = header.nlink;
+    engine->store_id = header.store_id;
     known = true;
-    if (header.store_id != engine->store_id) return corrupt(r, f->id, 12, err, "the segment belongs to another store");
   }
   return TOON_OK;
 }
@@ -389,16 +413,19 @@ static toon_status end_segment(recovery *r, found_segment *f, bool tail, toon_er
   return e ? toon_fail_os(err, e, "fsync", f->segment->path) : TOON_OK;
 }
 
-/* What is not newlines behind `offset` of the segment will be cut: report it. */
-static void report_cut(recovery *r, const found_segment *f, uint64_t offset) {
-  store_recovery *report = &r->engine->recovery;
-  if (only_newlines(f->bytes, offset)) return;
-  report->cut_bytes += f->bytes.len - offset;
+static void name_cut(store_recovery *report, uint32_t segment, uint64_t offset) {
   report->cut_offset = offset;
-  if (f->id == 0)
+  if (segment == 0)
     snprintf(report->cut_file, sizeof report->cut_file, "db.toon");
   else
-    snprintf(report->cut_file, sizeof report->cut_file, "db.%lu.toon", (unsigned long)f->id);
+    snprintf(report->cut_file, sizeof report->cut_file, "db.%lu.toon", (unsigned long)segment);
+}
+
+/* What is not newlines behind `offset` of the segment will be cut: report it. */
+static void report_cut(recovery *r, const found_segment *f, uint64_t offset) {
+  if (only_newlines(f->bytes, offset)) return;
+  r->engine->recovery.cut_bytes += f->bytes.len - offset;
+  name_cut(&r->engine->recovery, f->id, offset);
 }
 
 /* The log ends at `offset` of found segment `index`: make it so on disk, and let no earlier segment go on behind its last
@@ -407,13 +434,20 @@ static toon_status cut_tail(recovery *r, size_t index, uint64_t offset, toon_err
   store_engine *engine = r->engine;
   store_recovery *report = &engine->recovery;
   int e = 0;
+  if (engine->options.repair && r->dropped_count) {
+    for (size_t i = 0; i < r->dropped_count; i++) report->cut_bytes += r->found[r->dropped_from + i].file_size;
+    report->segments_removed += (uint32_t)r->dropped_count;
+    name_cut(report, r->found[r->dropped_from].id, 0);
+  }
   for (size_t i = 0; i < index && !engine->options.read_only; i++)
     report_cut(r, &r->found[i], atomic_load(&r->found[i].segment->length));
   report_cut(r, &r->found[index], offset);
-  bool unlinked = r->unborn;
-  if (r->unborn && !engine->options.read_only) {
+  bool unlinked = r->dropped_count > 0;
+  for (size_t i = r->dropped_from + r->dropped_count; i-- > r->dropped_from;) { /* newest first, as those below */
+    const found_segment *gone = &r->found[i];
     toon_buf path = {0};
-    if (log_segment_path(engine->directory, r->unborn_id, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
+    if (engine->options.read_only) break;
+    if (log_segment_path(engine->directory, gone->id, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
     e = engine->vfs->unlink(engine->vfs, (char *)path.ptr);
     toon_buf_free(&path);
     if (e) return toon_fail_os(err, e, "unlink", engine->directory);

@@ -28,8 +28,9 @@ typedef struct recovery {
   size_t run_number_count;
   bool copies; /* there are db*.toon.copy files */
   bool spill;  /* there is a file that the writing of a run has left */
-  bool unborn; /* a last segment that ends within its header */
-  uint32_t unborn_id;
+  /* Of the segments found, those from here on are no part of the log and go: a last one that ends within its header, or, in a
+   * repair, one whose header is damaged and all behind it. */
+  size_t dropped_from, dropped_count;
   store_run **runs;
   size_t run_count;
   bool rebuild;          /* the index is built from the whole log */

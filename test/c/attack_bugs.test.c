@@ -478,7 +478,8 @@ TEST(a_store_opened_by_a_relative_path_stays_where_it_is_when_the_process_moves)
   if (open_at(NULL, path, o, &db) == TOON_OK) {
     CHECK(has(db, "b"));
     toon_close(db, &err);
-  } else CHECK(!"opens");
+  } else
+    CHECK(!"opens");
   snprintf(path, sizeof path, "rm -rf %s", base);
   CHECK_EQ(system(path), 0);
 }
@@ -607,6 +608,53 @@ TEST(a_repair_that_is_interrupted_leaves_a_store_that_opens) {
       }
     }
     CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(fs);
+  }
+}
+TEST(a_repair_cuts_the_log_at_a_header_that_is_damaged) {
+  static const struct {
+    int at; /* of a wrong byte in the header, or -1: the file is cut there */
+    int len;
+    bool manifest, repaired;
+  } cases[] = {{-1, 0, true, true}, {-1, 7, true, true}, {-1, 7, false, true},  {3, 0, true, true},
+               {3, 0, false, true}, {13, 0, true, true}, {13, 0, false, false}, /* which of the two ids is right? */
+               {8, 0, true, false}};                                            /* a newer version */
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    toon_db *db;
+    os_file *file;
+    toon_options o = tiny(TOON_DURABLE_COMMIT);
+    os_memfs *fs = closed_store(false);
+    os_vfs *vfs = os_memfs_vfs(fs);
+    size_t before;
+    CHECK_EQ(vfs->open(vfs, "/d/db.1.toon", OS_WRITE, &file), 0);
+    if (cases[i].at < 0)
+      CHECK_EQ(vfs->truncate(vfs, file, (uint64_t)cases[i].len), 0);
+    else
+      CHECK_EQ(vfs->pwrite(vfs, file, "\x7f", 1, (uint64_t)cases[i].at), 0);
+    vfs->close(vfs, file);
+    if (!cases[i].manifest) CHECK_EQ(vfs->unlink(vfs, "/d/metadata.toon"), 0);
+    for (int repair = 0; repair < 2; repair++) {
+      o.repair = repair;
+      toon_status status = open_on(fs, o, &db);
+      if (repair && cases[i].repaired) {
+        REQUIRE(status == TOON_OK);
+        break;
+      }
+      CHECK(status == TOON_ECORRUPT || status == TOON_EFORMAT);
+      CHECK(strcmp(err.path, "/d/db.1.toon") == 0);
+      CHECK(!repair || !strstr(err.message, "repair"));
+      CHECK(os_memfs_content(fs, "/d/db.1.toon", &before) && os_memfs_content(fs, "/d/db.2.toon", &before));
+    }
+    if (cases[i].repaired) {
+      CHECK(has(db, "a") && !has(db, "b") && !has(db, "c"));
+      CHECK(!os_memfs_content(fs, "/d/db.1.toon", &before) && !os_memfs_content(fs, "/d/db.2.toon", &before));
+      CHECK_EQ(put(db, "d", filler(3000)), TOON_OK);
+      CHECK_EQ(toon_close(db, &err), TOON_OK);
+      o.repair = false;
+      REQUIRE(open_on(fs, o, &db) == TOON_OK);
+      CHECK(has(db, "a") && has(db, "d"));
+      CHECK_EQ(toon_close(db, &err), TOON_OK);
+    }
     os_memfs_free(fs);
   }
 }
