@@ -556,8 +556,8 @@ TEST(newlines_of_a_segment_that_a_backup_shares_are_trimmed_from_a_copy) {
 }
 
 /* ---------------------------------------------------------------- a repair that does not come to its end */
-/* A closed store of three segments; `damaged`: in the second. */
-static os_memfs *closed_store(bool damaged) {
+/* A closed store of three segments; `damaged`: in the second, 1 in its rows, 2 in its header. */
+static os_memfs *closed_store(int damaged) {
   os_memfs *fs = os_memfs_new();
   os_vfs *vfs = os_memfs_vfs(fs);
   toon_db *db;
@@ -569,7 +569,7 @@ static os_memfs *closed_store(bool damaged) {
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   if (!damaged) return fs;
   CHECK_EQ(vfs->open(vfs, "/d/db.1.toon", OS_WRITE, &file), 0);
-  CHECK_EQ(vfs->pwrite(vfs, file, "DAMAGE", 6, 1000), 0);
+  CHECK_EQ(vfs->pwrite(vfs, file, "DAMAGE", 6, damaged == 1 ? 1000 : 2), 0);
   vfs->close(vfs, file);
   return fs;
 }
@@ -591,7 +591,7 @@ static void check_repaired(os_memfs *fs, bool damaged) {
   CHECK_EQ(toon_close(db, &err), TOON_OK);
 }
 TEST(a_repair_that_is_interrupted_leaves_a_store_that_opens) {
-  for (int damaged = 0; damaged < 2; damaged++) {
+  for (int damaged = 0; damaged < 3; damaged++) {
     toon_db *db;
     toon_options o = tiny(TOON_DURABLE_COMMIT);
     o.repair = true;
@@ -623,7 +623,7 @@ TEST(a_repair_cuts_the_log_at_a_header_that_is_damaged) {
     toon_db *db;
     os_file *file;
     toon_options o = tiny(TOON_DURABLE_COMMIT);
-    os_memfs *fs = closed_store(false);
+    os_memfs *fs = closed_store(0);
     os_vfs *vfs = os_memfs_vfs(fs);
     size_t before;
     CHECK_EQ(vfs->open(vfs, "/d/db.1.toon", OS_WRITE, &file), 0);
@@ -659,7 +659,7 @@ TEST(a_repair_cuts_the_log_at_a_header_that_is_damaged) {
   }
 }
 TEST(a_repair_that_meets_a_full_disk_leaves_a_store_that_opens) {
-  for (int damaged = 0; damaged < 2; damaged++) {
+  for (int damaged = 0; damaged < 3; damaged++) {
     int failed = 0;
     for (int skip = 0;; skip++) {
       toon_db *db;
