@@ -395,20 +395,23 @@ static size_t merge_width(const store_view *view, const store_run *merging, bool
 
 toon_status engine_merge(store_engine *engine, bool idle, bool *merged, toon_error *err) {
   toon_status status = TOON_OK;
-  store_view *view = engine_view(engine), *now = NULL;
+  store_view *whole = engine_view(engine), *view = NULL, *now = NULL;
   store_run *run = NULL, **runs = NULL;
   const store_run *outer = engine->merging; /* we are called on the way of a larger merge */
-  size_t first, width = merge_width(view, outer, idle, &first), n = 0;
-  bool named = false;
+  size_t first, width = merge_width(whole, outer, idle, &first), n = 0;
+  bool named = false, bottom = first + width == whole->run_count;
   *merged = false;
-  if (!width) goto out;
-  store_run **replaced = view->runs + first;
+  /* These runs alone are held while they are merged, not the deltas and segments of this moment. */
+  if (width) view = view_new(NULL, NULL, whole->runs + first, width, NULL, 0);
+  view_unref(whole);
+  if (!width) return TOON_OK;
+  if (!view) return toon_fail(err, TOON_ENOMEM, NULL);
+  store_run **replaced = view->runs;
   engine->merging = replaced[0];
   int64_t net[TOON_SPACES] = {0};
   for (size_t i = 0; i < width; i++)
     for (int j = 0; j < TOON_SPACES; j++) net[j] += index_run_get_info(replaced[i]->run)->net_keys[j];
-  status =
-      write_run(engine, NULL, view->raw_runs + first, width, first + width == view->run_count, net, true, &run, err);
+  status = write_run(engine, NULL, view->raw_runs, width, bottom, net, true, &run, err);
   if (status != TOON_OK) {
     view_note_damage(view, err);
     goto out;

@@ -190,14 +190,15 @@ struct given_up {
   uint64_t ticket;
 };
 
-/* Give up the oldest. False if there is none, or it is in use. */
-static bool drop_oldest(store_engine *engine) {
+/* Give up the oldest; `marked`: only if it has been marked before. False if that is not done: there is none, or it is in use. */
+static bool drop_oldest(store_engine *engine, bool marked) {
   store_view *view = NULL;
   struct given_up *record = toon_malloc(sizeof *record);
   if (!record) return false;
   os_mutex_lock(&engine->apply_lock);
   toon_snapshot *s = engine->snapshots;
   while (s && s->older) s = s->older;
+  if (s && marked && !(atomic_load(&s->uses) & SNAPSHOT_DROPPED)) s = NULL; /* it was closed, and this is another */
   engine->giving_up = s && (atomic_fetch_or(&s->uses, SNAPSHOT_DROPPED) & ~SNAPSHOT_DROPPED);
   if (s && !engine->giving_up) {
     view = atomic_exchange(&s->view, NULL); /* before it leaves the list: see find in read.c */
@@ -227,13 +228,14 @@ bool snapshot_release(store_engine *engine) {
 void snapshot_limit(store_engine *engine) {
   uint64_t now = engine_now_ns(engine);
   bool due = engine->giving_up || now - engine->snapshots_checked_ns >= CHECK_MS * 1000000ull;
-  engine->giving_up = false;
-  if (!atomic_load(&engine->snapshots_open) || !due) return;
+  /* What has been marked goes, whatever it costs by now: nobody can use it any more. */
+  if (engine->giving_up) drop_oldest(engine, true);
+  if (engine->giving_up || !atomic_load(&engine->snapshots_open) || !due) return;
   engine->snapshots_checked_ns = now;
   snapshot_cost cost;
   while (snapshot_measure(engine, &cost, NULL) == TOON_OK && cost.open) {
     bool old = cost.oldest_ms >= AGE_MAX_MS && cost.memory + cost.files >= AGE_MIN_BYTES;
     if (!old && cost.memory <= MEMORY_MAX && cost.files <= engine->options.max_db_size) return;
-    if (!drop_oldest(engine)) return;
+    if (!drop_oldest(engine, false)) return;
   }
 }

@@ -31,7 +31,7 @@ store_view *view_new(index_delta *active, index_delta *frozen, store_run *const 
   atomic_init(&view->refs, 1);
   view->deltas[0] = active;
   view->deltas[1] = frozen;
-  index_delta_ref(active);
+  if (active) index_delta_ref(active);
   if (frozen) index_delta_ref(frozen);
   view->run_count = run_count;
   view->runs = (store_run **)(view + 1);

@@ -32,8 +32,8 @@ store_run *store_run_new(os_vfs *vfs, index_run *run); /* takes the run over; NU
 void store_run_ref(store_run *run);
 void store_run_unref(store_run *run);
 
-/* A view of these parts; takes references of its own on all of them. Segments in id order. One reference; NULL without
- * memory. */
+/* A view of these parts; takes references of its own on all of them. Segments in id order. `active` NULL: to hold runs, not to
+ * look up keys. One reference; NULL without memory. */
 store_view *view_new(index_delta *active, index_delta *frozen, store_run *const *runs, size_t run_count,
                      log_segment *const *segments, size_t segment_count);
 void view_ref(store_view *view);

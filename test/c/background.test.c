@@ -233,6 +233,49 @@ TEST(a_checkpoint_behind_a_failed_one_covers_what_came_after_it) {
   os_memfs_free(after);
 }
 
+/* The first run that is written waits until it is told to go on. */
+static _Atomic bool held, go_on;
+static int hold_runs(void *ctx, const char *call, const char *path) {
+  (void)ctx;
+  if (!is_run(path) || strcmp(call, "open") != 0) return 0;
+  held = true;
+  while (!go_on) usleep(1000);
+  return 0;
+}
+static void *fill_more(void *arg) {
+  fill(1000, 20000, 4000); /* the log may be 64 MiB ahead of a checkpoint */
+  *(_Atomic bool *)arg = true;
+  return NULL;
+}
+
+TEST(writers_who_wait_for_a_checkpoint_are_seen_in_the_statistics) {
+  fs = os_memfs_new();
+  toon_options o = toon_options_default();
+  pthread_t writer;
+  _Atomic bool written = false;
+  o.durability = TOON_DURABLE_CLOSE;
+  o.checkpoint_bytes = 1 << 20;
+  REQUIRE(open_on(fs, o, &db) == TOON_OK);
+  fill(0, 500, 1000);
+  CHECK_EQ(stat_of(db, "stalls"), 0);
+  CHECK_EQ(stat_of(db, "stallMs"), 0);
+  os_memfs_set_fault(fs, hold_runs, NULL);
+  pthread_create(&writer, NULL, fill_more, &written);
+  for (int i = 0; i < 30000 && !stat_of(db, "stalls"); i++) usleep(1000);
+  usleep(20000);
+  CHECK(held);
+  CHECK(!written);
+  CHECK_EQ(stat_of(db, "stalls"), 1);
+  CHECK_EQ(stat_of(db, "stallMs"), 0); /* when it is over */
+  os_memfs_advance_ms(fs, 0, 1234); /* the clock of these statistics */
+  go_on = true;
+  pthread_join(writer, NULL);
+  os_memfs_set_fault(fs, NULL, NULL);
+  CHECK(stat_of(db, "stallMs") >= 1234);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
+}
+
 /* During a compaction, on the background thread: writes make a checkpoint due, which fails once. */
 static struct {
   int calls;

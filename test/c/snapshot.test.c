@@ -325,6 +325,48 @@ TEST(a_snapshot_that_holds_back_too_much_is_given_up) {
   stop();
 }
 
+TEST(a_snapshot_that_was_marked_goes_even_if_its_cost_has_fallen) {
+  enum { YOUNGER = 6 };
+  toon_snapshot *marked = NULL, *younger[YOUNGER];
+  toon_cursor *used = NULL;
+  start(64 << 10, 64 << 10, 4 << 20);
+  for (int g = -1; g < YOUNGER; g++) { /* a megabyte each */
+    put("g", g + 2);
+    overwrite(12, 10, 120, true);
+    if (g < 0) used = walk(marked = snap());
+    if (g < 0) CHECK_EQ(step(used), TOON_OK); /* and not paused */
+    if (g >= 0) younger[g] = snap();
+    CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
+  }
+  toon_status told = TOON_OK;
+  for (int i = 0; i < 100 && told == TOON_OK; i++) {
+    os_memfs_advance_ms(fs, 0, 1000);
+    CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    told = step(used);
+  }
+  CHECK_EQ(told, TOON_ESNAPSHOT);
+  CHECK_EQ(stat_of(db, "dropped"), 0);
+  for (int g = 0; g < YOUNGER; g++) toon_snapshot_close(younger[g]);
+  CHECK(stat_of(db, "fileBytes") < 2 << 20);
+  for (int i = 0; i < 10; i++) {
+    os_memfs_advance_ms(fs, 0, 1000);
+    CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  }
+  CHECK_EQ(get_at(marked, "g"), 1); /* it is still in use */
+  toon_cursor_pause(used);
+  for (int i = 0; i < 1000 && stat_of(db, "dropped") == 0; i++) {
+    os_memfs_advance_ms(fs, 0, 1000);
+    CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+    usleep(500);
+  }
+  CHECK_EQ(stat_of(db, "dropped"), 1);
+  CHECK_EQ(get_at(marked, "g"), -2);
+  CHECK_EQ(stat_of(db, "open"), 0);
+  toon_cursor_close(used);
+  toon_snapshot_close(marked);
+  stop();
+}
+
 TEST(an_old_snapshot_is_given_up_if_it_holds_something_back) {
   start(64 << 20, 1 << 20, 1ull << 40);
   overwrite(23, 100, 2300, true); /* 18 MB */
