@@ -12,6 +12,7 @@
 #define SMALL_CHUNK (64u << 10)
 #define SMALL_BYTES (1u << 20) /* of a delta; then chunks are of 2 MiB */
 #define POOL_CHUNKS 16         /* at most so many are kept: a delta's worth */
+#define AHEAD_CHUNKS 4         /* ready before they are asked for */
 
 /* A slot is a node's address without its three low bits (it is below 2^47), under 20 bits of the hash; 0: free. */
 #define ADDRESS_BITS 44
@@ -70,8 +71,10 @@ static size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
 
 void index_pool_init(index_pool *pool) {
   os_mutex_init(&pool->lock);
+  os_cond_init(&pool->taken);
   pool->chunks = NULL;
   pool->count = 0;
+  pool->ahead = false;
 }
 
 static void chunk_free(index_chunk *c) {
@@ -96,6 +99,7 @@ void index_pool_trim(index_pool *pool) {
 
 void index_pool_destroy(index_pool *pool) {
   index_pool_trim(pool);
+  os_cond_destroy(&pool->taken);
   os_mutex_destroy(&pool->lock);
 }
 
@@ -106,8 +110,44 @@ static index_chunk *pool_take(index_pool *pool) {
     pool->chunks = c->next;
     pool->count--;
   }
+  if (pool->ahead) os_cond_signal(&pool->taken);
   os_mutex_unlock(&pool->lock);
   return c;
+}
+
+static void *run_ahead(void *arg) {
+  index_pool *pool = arg;
+  os_mutex_lock(&pool->lock);
+  while (pool->ahead) {
+    if (pool->count >= AHEAD_CHUNKS) {
+      os_cond_wait(&pool->taken, &pool->lock);
+      continue;
+    }
+    os_mutex_unlock(&pool->lock);
+    index_chunk *c = os_alloc_large(OS_LARGE);
+    os_mutex_lock(&pool->lock);
+    if (!c) break; /* whoever needs one will be told */
+    c->size = OS_LARGE - sizeof *c;
+    c->next = pool->chunks;
+    pool->chunks = c;
+    pool->count++;
+  }
+  os_mutex_unlock(&pool->lock);
+  return NULL;
+}
+
+void index_pool_run_ahead(index_pool *pool) {
+  pool->ahead = true;
+  if (os_thread_start(&pool->thread, "toonstore-ahead", run_ahead, pool)) pool->ahead = false;
+}
+
+void index_pool_end_ahead(index_pool *pool) {
+  os_mutex_lock(&pool->lock);
+  bool running = pool->ahead;
+  pool->ahead = false;
+  os_cond_signal(&pool->taken);
+  os_mutex_unlock(&pool->lock);
+  if (running) os_thread_join(pool->thread);
 }
 
 static bool pool_put(index_pool *pool, index_chunk *c) {

@@ -43,10 +43,17 @@ struct index_node {
 typedef struct index_chunk index_chunk;
 typedef struct index_pool {
   os_mutex lock;
+  os_cond taken;
   index_chunk *chunks;
   size_t count;
+  bool ahead; /* a thread makes chunks before they are asked for */
+  os_thread thread;
 } index_pool;
 void index_pool_init(index_pool *pool);
+/* Have a thread make chunks ahead of a delta that is about to grow, until it is told to end. One at a time; without a thread
+ * the delta makes them itself. */
+void index_pool_run_ahead(index_pool *pool);
+void index_pool_end_ahead(index_pool *pool);
 void index_pool_trim(index_pool *pool); /* give all of it back */
 void index_pool_destroy(index_pool *pool);
 

@@ -35,13 +35,18 @@ static os_mutex lock = PTHREAD_MUTEX_INITIALIZER; /* of changes */
 static struct sigaction before;
 static size_t page_size;
 
-/* The range that holds an address. */
+/* The range that holds an address.
+ *
+ * A slot may be given to another range while we look, so `start`, which is written last, is read before and behind `end`. An
+ * older end cannot be read behind a newer start, and behind a newer end the old start is not read again (release, acquire): so
+ * start and end are of one range, or of two that begin at the same place, and then the address of a mapping that is there
+ * now is in the newer. No test shows what the loop prevents: none can hold a thread between the two loads. */
 static range *find(uintptr_t at) {
   for (block *b = &first_block; b; b = atomic_load_explicit(&b->next, memory_order_acquire))
     for (int i = 0; i < SLOTS; i++) {
       range *r = &b->ranges[i];
       uintptr_t start, end;
-      do { /* the slot may get another range between the two */
+      do {
         start = atomic_load_explicit(&r->start, memory_order_acquire);
         end = atomic_load_explicit(&r->end, memory_order_acquire);
       } while (start != atomic_load_explicit(&r->start, memory_order_relaxed));

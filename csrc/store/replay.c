@@ -109,7 +109,23 @@ static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error 
   return TOON_ECORRUPT;
 }
 
-toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uint64_t *synced, toon_error *err) {
+/* So much log that memory for its entries is worth a thread. */
+#define AHEAD_BYTES (4u << 20)
+
+static uint64_t bytes_to_replay(const recovery *r) {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < r->found_count; i++) {
+    const found_segment *f = &r->found[i];
+    if (r->rebuild || f->id > r->manifest.replay_segment)
+      bytes += f->bytes.len;
+    else if (f->id == r->manifest.replay_segment)
+      bytes += f->bytes.len - r->manifest.replay_position;
+  }
+  return bytes;
+}
+
+static toon_status replay_groups(recovery *r, size_t *end_index, uint64_t *end_offset, uint64_t *synced,
+                                 toon_error *err) {
   store_engine *engine = r->engine;
   bool first = r->rebuild; /* the first group of a rebuild may have any sequence */
   *synced = r->rebuild ? 0 : engine->sequence;
@@ -166,4 +182,12 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
     }
   }
   return TOON_OK;
+}
+
+toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uint64_t *synced, toon_error *err) {
+  bool ahead = bytes_to_replay(r) >= AHEAD_BYTES;
+  if (ahead) index_pool_run_ahead(&r->engine->pool);
+  toon_status status = replay_groups(r, end_index, end_offset, synced, err);
+  if (ahead) index_pool_end_ahead(&r->engine->pool);
+  return status;
 }

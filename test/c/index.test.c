@@ -262,6 +262,33 @@ TEST(a_delta_has_room_for_what_was_reserved_and_leaves_it_to_the_next) {
   index_pool_destroy(&pool);
 }
 
+/* A thread makes the memory, the delta takes what is ready and makes the rest itself. */
+TEST(a_delta_grows_into_memory_that_was_made_ahead) {
+  enum { KEYS_AHEAD = 100000 };
+  index_pool pool;
+  index_pool_init(&pool);
+  index_pool_end_ahead(&pool); /* nothing to end */
+  for (int generation = 0; generation < 2; generation++) {
+    index_pool_run_ahead(&pool);
+    index_delta *delta = index_delta_new(&pool);
+    for (uint64_t i = 0; i < KEYS_AHEAD; i++) {
+      toon_key key = toon_user_key((const uint8_t *)&i, sizeof i);
+      insert(delta, key, (index_entry){.sequence = i + 1, .length = (uint32_t)i, .kind = INDEX_PUT});
+    }
+    index_pool_end_ahead(&pool);
+    for (uint64_t i = 0; i < KEYS_AHEAD; i++) {
+      toon_key key = toon_user_key((const uint8_t *)&i, sizeof i);
+      index_entry e;
+      CHECK(index_delta_get(delta, key, index_key_hash(1, key), INDEX_NEWEST, &e, &cut) && e.length == i);
+    }
+    CHECK(index_delta_get_info(delta).bytes > 8 << 20);
+    CHECK(pool.count <= 16);
+    index_delta_unref(delta);
+  }
+  CHECK(pool.count >= 4);
+  index_pool_destroy(&pool);
+}
+
 TEST(gives_back_all_memory) { CHECK_EQ(toon_alloc_live(), 0); }
 
 CHECK_MAIN
