@@ -13,6 +13,9 @@ const TITLES = {
   pubsub: 'Publish and subscribe', json: 'JSON documents', toon: 'TOON documents'
 }
 
+// A cell of a table: bytes of UTF-8, which the client has read as latin1.
+const cell = text => Buffer.from(text, 'latin1').toString().replaceAll('|', '\\|')
+
 const pairs = list => Object.fromEntries(Array.from({ length: list.length / 2 }, (_, i) => [list[2 * i], list[2 * i + 1]]))
 
 function document (infos, docs) {
@@ -24,7 +27,7 @@ function document (infos, docs) {
     if (subs.length === 0) {
       const keys = first === 0 ? '' : last === first ? `${first}` : `${first} to ${last < 0 ? 'the last' : last}${step > 1 ? `, every ${step}` : ''}`
       const count = arity < 0 ? `${-arity} or more` : `${arity}`
-      ;(rows[given.group] ??= []).push(`| ${name.toUpperCase().replace('|', ' ')} | ${given.summary} | ${count} | ${keys} | ${flags.join(', ')} | ${given.since} |`)
+      ;(rows[given.group] ??= []).push(`| ${name.toUpperCase().replace('|', ' ')} | ${cell(given.summary)} | ${count} | ${keys} | ${flags.join(', ')} | ${given.since} |`)
     }
     const subdocs = given.subcommands === undefined ? {} : pairs(given.subcommands)
     for (const sub of subs) add(sub, subdocs[sub[0]])

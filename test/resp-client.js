@@ -65,6 +65,7 @@ function untyped (text, at, typed) {
     case ':': return { value: Number(head), end }
     case ',': return { value: Number(head), end }
     case '_': return { value: null, end }
+    case '=':
     case '$': {
       const length = Number(head)
       if (length < 0) return { value: null, end }

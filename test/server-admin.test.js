@@ -327,6 +327,18 @@ describe('the server, administered', () => {
       assert.strictEqual(await (await connect(server)).call('PING'), 'PONG')
     })
 
+    it('takes no commands from a web page: HTTP ends the connection, with a notice', async () => {
+      const server = await listen()
+      for (const head of ['POST / HTTP/1.1\r\n', 'GET / HTTP/1.1\r\nHost: localhost\r\n', 'PUT /a HTTP/1.1\r\nhost: localhost\r\n']) {
+        const client = await connect(server)
+        const notice = once(server, 'notice')
+        client.write(`${head}\r\nSET taken 1\r\n`)
+        await once(client.socket, 'close')
+        assert.match((await notice)[1], /connection \d+ from \S+ is closed: it speaks HTTP/)
+      }
+      assert.strictEqual(await (await connect(server)).call('EXISTS', 'taken'), 0)
+    })
+
     it('refuses what is too long for the protocol', async () => {
       const server = await listen()
       for (const [bytes, error] of [['x'.repeat(70000), 'too big inline request'], ['*' + '1'.repeat(70000), 'too big mbulk count string'], ['*1\r\n$' + '1'.repeat(70000), 'too big bulk count string'],

@@ -234,6 +234,28 @@ static toon_status unknown_subcommand(const command_call *call, const command *c
                     (const char *)sub.ptr, (const char *)upper);
 }
 
+/* A command with too few or too many arguments; an EXEC ends its transaction all the same. */
+static toon_status wrong_count(const command_call *call) {
+  const char *name = call->command->name;
+  if (call->command->run != command_exec)
+    return resp_error(call->out, "ERR wrong number of arguments for '%s' command", name);
+  multi_free(call->conn);
+  return resp_error(call->out, "EXECABORT Transaction discarded because of: wrong number of arguments for '%s' command",
+                    name);
+}
+
+/* A line of HTTP. A web page can have its visitor's browser send a POST here, with commands in its body: it is closed before those. */
+static bool is_http(const command_call *call) {
+  return command_word(call_arg(call, 0), "post") || command_word(call_arg(call, 0), "host:");
+}
+
+static toon_status refuse_http(resp_conn *conn) {
+  server_notice(conn->server, RESP_WARNING, "connection %llu from %s is closed: it speaks HTTP",
+                (unsigned long long)conn->id, conn->address);
+  conn->close_after = true;
+  return TOON_OK;
+}
+
 /* May this connection run the command? If not, the error reply is written. */
 static bool allowed(resp_conn *conn, const command *c, toon_status *status) {
   if (conn->role == RESP_ADMIN || c->flags & COMMAND_NO_AUTH) return true;
@@ -261,9 +283,11 @@ static toon_status answer(command_call *call, const command *container, bool *ra
   toon_status status = TOON_OK;
   conn->mute_next = false; /* this is the one */
   if (!c) {
-    status = container ? unknown_subcommand(call, container, call->out) : unknown_command(call, call->out);
+    status = container       ? unknown_subcommand(call, container, call->out)
+             : is_http(call) ? refuse_http(conn)
+                             : unknown_command(call, call->out);
   } else if (!command_takes(c, call->count)) {
-    status = resp_error(call->out, "ERR wrong number of arguments for '%s' command", c->name);
+    status = wrong_count(call);
   } else if (conn->version == 2 && pubsub_list_count(&conn->topics) && !(c->flags & COMMAND_PUBSUB)) {
     status = resp_error(call->out,
                         "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "

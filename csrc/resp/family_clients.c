@@ -35,7 +35,7 @@ static toon_status describe(toon_buf *out, const resp_conn *conn) {
 }
 
 static toon_status reply_text(command_call *call, toon_buf *lines, toon_status status) {
-  if (status == TOON_OK) status = resp_bulk(conn_out(call->conn), toon_buf_slice(lines));
+  if (status == TOON_OK) status = resp_text(conn_out(call->conn), conn_version(call->conn), toon_buf_slice(lines));
   toon_buf_free(lines);
   return status;
 }
@@ -71,7 +71,7 @@ static toon_status list_ids(command_call *call, toon_buf *lines) {
   size_t count = 0;
   for (size_t i = 3; i < call->count; i++) {
     int64_t id;
-    if (!resp_integer(call_arg(call, i), &id) || id < 1) return command_error(call, "ERR Invalid client ID");
+    if (!resp_integer(call_arg(call, i), &id)) return command_error(call, "ERR Invalid client ID");
   }
   const resp_conn **all = (const resp_conn **)toon_malloc((server->conn_count + 1) * sizeof(resp_conn *));
   if (!all) return TOON_ENOMEM;

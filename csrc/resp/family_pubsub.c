@@ -335,7 +335,10 @@ toon_status command_pubsub_channels(command_call *call) {
   toon_buf names = {0};
   size_t count = 0;
   toon_status status = TOON_OK;
-  if (call->count > 3) return command_error(call, "ERR wrong number of arguments for 'pubsub|channels' command");
+  if (call->count > 3) {
+    return command_error(call, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try PUBSUB HELP.",
+                         (int)call_arg(call, 1).len, (const char *)call_arg(call, 1).ptr);
+  }
   for (const pubsub_topic *t = all->first[PUBSUB_CHANNEL]; t && status == TOON_OK; t = t->next) {
     if (call->count == 3 && !command_matches(call_arg(call, 2), toon_buf_slice(&t->name))) continue;
     count++;

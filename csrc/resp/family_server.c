@@ -181,12 +181,7 @@ toon_status command_info(command_call *call) {
     status = toon_buf_printf(&lines, "%s# %s\r\n", lines.len ? "\r\n" : "", sections[s].title);
     if (status == TOON_OK) status = sections[s].write(&lines, &f);
   }
-  if (status == TOON_OK) {
-    status = conn_version(call->conn) == 3 ? toon_buf_printf(conn_out(call->conn), "=%zu\r\ntxt:", lines.len + 4)
-                                           : toon_buf_printf(conn_out(call->conn), "$%zu\r\n", lines.len);
-  }
-  if (status == TOON_OK) status = toon_buf_add(conn_out(call->conn), toon_buf_slice(&lines));
-  if (status == TOON_OK) status = toon_buf_lit(conn_out(call->conn), "\r\n");
+  if (status == TOON_OK) status = resp_text(conn_out(call->conn), conn_version(call->conn), toon_buf_slice(&lines));
   toon_buf_free(&lines);
   toon_buf_free(&stats);
   return status;
@@ -332,8 +327,7 @@ static bool set_setting(command_call *call, size_t i, bool now, toon_status *sta
 /* CONFIG SET name value…: all or nothing */
 toon_status command_config_set(command_call *call) {
   toon_status status;
-  if (call->count % 2)
-    return resp_error(conn_out(call->conn), "ERR wrong number of arguments for 'config|set' command");
+  if (call->count % 2) return resp_error(conn_out(call->conn), SYNTAX_ERROR);
   for (size_t i = 2; i < call->count; i += 2) {
     if (!set_setting(call, i, false, &status)) return status;
     const setting *s = find_setting(call_arg(call, i));

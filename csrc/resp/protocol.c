@@ -235,6 +235,14 @@ toon_status resp_bulk(toon_buf *out, toon_slice bytes) {
   return toon_buf_lit(out, "\r\n");
 }
 
+toon_status resp_text(toon_buf *out, int version, toon_slice text) {
+  if (version != 3) return resp_bulk(out, text);
+  TOON_TRY(head(out, '=', (int64_t)text.len + 4));
+  TOON_TRY(toon_buf_lit(out, "txt:"));
+  TOON_TRY(toon_buf_add(out, text));
+  return toon_buf_lit(out, "\r\n");
+}
+
 toon_status resp_null(toon_buf *out, int version) {
   return version == 3 ? toon_buf_lit(out, "_\r\n") : toon_buf_lit(out, "$-1\r\n");
 }

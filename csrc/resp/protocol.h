@@ -57,6 +57,8 @@ toon_status resp_status(toon_buf *out, const char *text);
 toon_status resp_error(toon_buf *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 toon_status resp_int(toon_buf *out, int64_t value);
 toon_status resp_bulk(toon_buf *out, toon_slice bytes);
+/* Text for people: in RESP3 a verbatim string. */
+toon_status resp_text(toon_buf *out, int version, toon_slice text);
 toon_status resp_null(toon_buf *out, int version);
 toon_status resp_array(toon_buf *out, size_t count);
 /* The head of `pairs` keys and values: a map, in RESP2 an array. */

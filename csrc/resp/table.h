@@ -44,7 +44,7 @@ X(bgsave, "bgsave", -1, ADMIN | NOMULTI, 0, 0, 0, "server", "1.0.0", "Write a ch
 X(command, "command", -1, 0, 0, 0, 0, "server", "2.8.13", "Describe all commands")
 X(command_count, "command|count", 2, 0, 0, 0, 0, "server", "2.8.13", "Number of commands")
 X(command_docs, "command|docs", -2, 0, 0, 0, 0, "server", "7.0.0", "What commands are for")
-X(command_getkeys, "command|getkeys", -3, 0, 0, 0, 0, "server", "2.8.13", "The keys of a command with its arguments")
+X(command_getkeys, "command|getkeys", -4, 0, 0, 0, 0, "server", "2.8.13", "The keys of a command with its arguments")
 X(help, "command|help", 2, 0, 0, 0, 0, "server", "5.0.0", "Subcommands of COMMAND")
 X(command_info, "command|info", -2, 0, 0, 0, 0, "server", "2.8.13", "Describe commands")
 X(command_list, "command|list", -2, 0, 0, 0, 0, "server", "7.0.0", "The names of commands")
