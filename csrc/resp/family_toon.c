@@ -64,9 +64,7 @@ toon_status command_toon_set(command_call *call) {
   toon_buf json = {0};
   TOON_TRY(command_key(call, 1, &key));
   toon_status status = TOON_OK;
-  if (toon_decode(call_arg(call, 2), NULL, &json, &err) != TOON_OK)
-    status = err.line ? command_error(call, "ERR line %u, column %u: %s", err.line, err.column, err.message)
-                      : command_fail(call, &err);
+  if (toon_decode(call_arg(call, 2), NULL, &json, &err) != TOON_OK) status = command_fail(call, &err);
   if (status == TOON_OK) status = data_put(call, key, TOON_INPUT_JSON, toon_buf_slice(&json), 0);
   toon_buf_free(&json);
   TOON_TRY(status);
