@@ -65,7 +65,7 @@ export interface StoreOptions {
 
 /** Options of open() and ToonCache.open(). */
 export interface OpenOptions extends StoreOptions {
-  /** rows that the cache keeps at most, 0 = no cache; default 10000 */
+  /** rows that the cache keeps at most, 0 = no cache; default 10000. A server of listen() has one of its own with the same bounds */
   capacity?: number
   /** bytes that the cache takes at most; default 64 MiB */
   cacheBytes?: number
@@ -184,6 +184,8 @@ export interface Entry<T> {
 export interface Stats {
   /** of a ToonCache with a capacity: what this handle keeps, by entries and estimated bytes */
   cache?: { hits: number, misses: number, ratio: number, evictions: number, rows: number, bytes: number }
+  /** caches of ready values in C, together: one of each listening server whose store has a capacity, and those of programs in C */
+  hot: { caches: number, hits: number, misses: number, evictions: number, rows: number, bytes: number }
   path: string
   durability: Durability
   readOnly: boolean

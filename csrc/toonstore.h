@@ -238,6 +238,9 @@ void toon_cache_close(toon_cache *cache);
 toon_status toon_cache_get(toon_cache *cache, toon_key key, toon_buf *out, toon_row *facts, bool *found,
                            toon_error *err);
 toon_cache_counts toon_cache_count(toon_cache *cache);
+/* For an owner who asks the cache only where it wins: is the key one that was read more often lately than others? `vote`: it was read, and
+ * is worth keeping. What is read seldom so drives nothing out. A guess. */
+bool toon_cache_wants(toon_cache *cache, toon_key key, bool vote);
 
 /* The state of the store at this moment, unchanged by later writes, until closed. If the open ones hold back more than 128 MiB
  * of memory or max_db_size of files, or the oldest, open for an hour, 16 MiB, the oldest is given up: its use is then

@@ -21,6 +21,7 @@ class ToonCache extends ToonStore {
     const { handle } = writer
     this.#capacity = options.capacity
     this.#handle = handle
+    writer.cache = { rows: options.capacity, bytes: options.cacheBytes } // of a server
     if (options.capacity > 0) {
       this.#hot = new L1(handle, options.capacity, options.cacheBytes)
       setHot(this.rows, this.#hot)

@@ -192,6 +192,8 @@ async function listen (db, writer, options) {
     keepalive: Math.ceil(checkInteger('keepAlive', keepAlive, 0, 86400000) / 1000),
     outputMax: checkInteger('outputLimit', given.outputLimit ?? 256 * 1024 * 1024, 1024, Number.MAX_SAFE_INTEGER),
     pushMax: checkInteger('pushLimit', given.pushLimit ?? 32 * 1024 * 1024, 1024, Number.MAX_SAFE_INTEGER),
+    cacheRows: writer.cache.rows,
+    cacheBytes: writer.cache.bytes,
     level: LEVELS.indexOf(logLevel),
     auth: users !== undefined
   })

@@ -175,6 +175,7 @@ class Writer {
     this.last = null // the arena submitted last
     this.scheduled = false
     this.servers = new Set() // lib/server.js
+    this.cache = { rows: 0, bytes: 0 } // that each of them may keep ready
     this.filling = [] // arenas in which a batch is being written, the innermost last
     this.jobs = new Set() // promises of upkeep under way, and of transactions that may have to be tried again
     this.reads = null // reads that wait for the end of the tick

@@ -3,8 +3,9 @@
 
 const assert = require('node:assert/strict')
 const path = require('node:path')
-const { open, ToonStore } = require('..')
+const { open, encode: encodeToon, ToonStore } = require('..')
 const { setup } = require('./support')
+const { Client } = require('./resp-client')
 const { hunt } = require('./stale/hunt')
 
 describe('the cache', () => {
@@ -199,7 +200,76 @@ describe('the cache', () => {
 
   it('shows no stale value and no half of a commit while workers and a client of the server write', async function () {
     this.timeout(30000)
-    const { reads, hits, writes } = await hunt(1500)
-    assert.ok(reads > 0 && hits > 0 && writes > 0)
+    const { reads, hits, hot, writes } = await hunt(1500)
+    assert.ok(reads > 0 && hits > 0 && hot > 0 && writes > 0)
+  })
+
+  describe('of a server', () => {
+    const quoted = n => `${n}: "${'quoted, '.repeat(30)}"`
+    const raw = Buffer.alloc(300, 0xff)
+    let db, client
+
+    // Enough of them that the last comes from the cache.
+    async function get (key) {
+      const replies = await client.pipeline(new Array(6).fill(['GET', key]))
+      for (const reply of replies) assert.equal(reply, replies[0])
+      return replies[0]
+    }
+
+    async function serve (options) {
+      db = await openCache({ durability: 'interval', ...options })
+      const server = await db.listen({ port: 0 })
+      client = new Client(server.port)
+    }
+
+    afterEach(() => client.close())
+
+    it('hands out what had to be decoded, and sees every kind of change', async () => {
+      await serve()
+      const changes = [
+        [() => db.put('k', quoted(1)), quoted(1)],
+        [() => client.call('SET', 'k', quoted(2)), quoted(2)],
+        [() => client.call('SET', 'k', raw), raw.toString('latin1')],
+        [() => db.put('k', { text: quoted(3) }), encodeToon({ text: quoted(3) })],
+        [() => db.delete('k'), null],
+        [() => client.call('APPEND', 'k', quoted(4)), quoted(4)],
+        [() => db.put('k', 'plain '.repeat(50) + 'text'), 'plain '.repeat(50) + 'text'],
+        [() => db.put('k', quoted(5), { ttl: 60000 }), quoted(5)],
+        [() => client.call('PEXPIREAT', 'k', 1), null],
+        [() => db.put('k', quoted(6)), quoted(6)],
+        [() => client.call('FLUSHALL'), null]
+      ]
+      for (const [change, want] of changes) {
+        await change()
+        assert.equal(await get('k'), want)
+      }
+      const { hot } = db.stats()
+      assert.ok(hot.caches === 1 && hot.hits > 0 && hot.misses > 0)
+      const lines = await client.call('INFO', 'toonstore')
+      for (const name of ['hits', 'misses', 'evictions']) assert.equal(Number(new RegExp(`^hot_${name}:(\\d+)`, 'm').exec(lines)?.[1]), hot[name])
+    })
+
+    it('sees what commands before it on the same connection, and in MULTI, have written', async () => {
+      await serve()
+      await db.put('k', quoted(0))
+      assert.equal(await get('k'), quoted(0))
+      const replies = await client.pipeline([['GET', 'k'], ['SET', 'k', quoted(1)], ['GET', 'k'], ['MULTI'], ['SET', 'k', quoted(2)], ['GET', 'k'], ['EXEC'], ['GET', 'k']])
+      assert.deepEqual(replies, [quoted(0), 'OK', quoted(1), 'OK', 'QUEUED', 'QUEUED', ['OK', quoted(2)], quoted(2)])
+    })
+
+    it('keeps no more than the capacity, and nothing without one', async () => {
+      await serve({ capacity: 3 })
+      for (let i = 0; i < 10; i++) {
+        await db.put(`k${i}`, quoted(i))
+        assert.equal(await get(`k${i}`), quoted(i))
+      }
+      assert.ok(db.stats().hot.evictions >= 5)
+      assert.equal(db.stats().hot.rows, 3)
+      client.close()
+      await serve({ capacity: 0 })
+      await db.put('k', quoted(1))
+      assert.equal(await get('k'), quoted(1))
+      assert.equal(db.stats().hot.caches, 0)
+    })
   })
 })

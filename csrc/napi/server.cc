@@ -148,6 +148,8 @@ napi_value js_serverStart(napi_env env, napi_callback_info info) {
   options.keepalive = static_cast<uint32_t>(number("keepalive"));
   options.output_max = static_cast<uint64_t>(number("outputMax"));
   options.push_max = static_cast<uint64_t>(number("pushMax"));
+  options.cache_rows = static_cast<uint64_t>(number("cacheRows"));
+  options.cache_bytes = static_cast<uint64_t>(number("cacheBytes"));
   options.level = static_cast<resp_level>(static_cast<int>(number("level")));
   read = read && read_property(c.e, c[1], "auth", &options.auth);
   if (!read) return nullptr;

@@ -122,6 +122,9 @@ typedef struct data_row {
 /* Argument i as a key. */
 toon_status command_key(command_call *call, size_t i, toon_key *key);
 toon_status data_get(command_call *call, toon_key key, data_row *row, bool *found);
+/* The value of a key as GET gives it, if the server's cache is worth asking for it: what had to be decoded when it was read last, by
+ * a command that reads the committed state. *asked: it was; *value is then borrowed until the next call, its ptr NULL for no such key. */
+toon_status data_get_hot(command_call *call, toon_key key, bool *asked, toon_slice *value);
 void data_release(command_call *call, data_row *row);
 toon_status data_has(command_call *call, toon_key key, bool *found);
 /* A command that reads several keys reads them from one state. */
@@ -150,8 +153,6 @@ toon_status data_walk(command_call *call, const toon_range *range, data_key_fn t
 
 /* ---- shared by families ---- */
 
-/* The bytes that GET gives for a row, appended to *out. */
-toon_status command_value(const toon_row *row, toon_buf *out, toon_error *err);
 /* A number as INCRBYFLOAT takes it, and as it gives it: in full, at most 17 places behind the point. */
 bool command_float(toon_slice text, long double *out);
 int command_float_text(long double value, char *out, size_t size);

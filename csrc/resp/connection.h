@@ -12,6 +12,8 @@
 enum {
   CONN_ADDRESS_MAX = 128, /* of the text of an address */
   CONN_USER_MAX = 128,    /* bytes of a user's name */
+  VALUE_KEPT = 1 << 20,   /* bytes of scratch kept for values that are decoded */
+  VALUE_HOT = 128,        /* bytes of text from which on the cache is quicker than to decode it */
   SPARES = 64,            /* buffers kept for connections that need one for a moment */
   LOGINS_MAX = 64         /* logins that are being checked; who comes then waits */
 };
@@ -70,6 +72,8 @@ typedef struct server_counters {
 
 struct resp_server {
   toon_db *db;
+  toon_cache *cache;    /* NULL: none */
+  toon_buf value;       /* scratch: a value on its way into a reply */
   resp_options options; /* its strings are of the caller and not to be used after the start */
   char *path;
   uv_loop_t loop;

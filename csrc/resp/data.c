@@ -161,6 +161,24 @@ toon_status data_get(command_call *call, toon_key key, data_row *row, bool *foun
   return status;
 }
 
+toon_status data_get_hot(command_call *call, toon_key key, bool *asked, toon_slice *value) {
+  resp_server *server = call->conn->server;
+  const command_work *work = call->work;
+  *asked = server->cache && !work->isolated && !work->snapshot && !call->conn->pending &&
+           toon_cache_wants(server->cache, key, false);
+  if (!*asked) return TOON_OK;
+  if (command_overfull(call, 0)) return TOON_ENOMEM;
+  toon_row facts;
+  toon_error err;
+  bool found;
+  server->value.len = 0;
+  TOON_TRY(check(call, toon_cache_get(server->cache, key, &server->value, &facts, &found, &err), &err));
+  count_read(call, found);
+  *value = found ? toon_slice_of(server->value.ptr ? server->value.ptr : (const uint8_t *)"", server->value.len)
+                 : (toon_slice){NULL, 0};
+  return TOON_OK;
+}
+
 void data_release(command_call *call, data_row *row) {
   toon_row_release(call->db, &row->row);
   toon_buf_free(&row->text);

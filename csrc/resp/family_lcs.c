@@ -40,7 +40,7 @@ static toon_status read_string(command_call *call, size_t i, toon_buf *out) {
   if (status == TOON_OK && found) {
     if (toon_row_kind(&row.row) >= TOON_ARRAY)
       status = command_error(call, "ERR The specified keys must contain string values");
-    else if (command_value(&row.row, out, &err) != TOON_OK)
+    else if (toon_row_value(&row.row, out, &err) != TOON_OK)
       status = command_fail(call, &err);
   }
   data_release(call, &row);

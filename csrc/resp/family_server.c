@@ -449,7 +449,7 @@ toon_status command_object_encoding(command_call *call) {
   TOON_TRY(find_row(call, 2, &row, &found));
   if (!found) return TOON_OK;
   bool object = toon_row_kind(&row.row) == TOON_OBJECT;
-  toon_status status = command_value(&row.row, &value, &err);
+  toon_status status = toon_row_value(&row.row, &value, &err);
   data_release(call, &row);
   const char *name = object                                          ? "hashtable"
                      : resp_integer(toon_buf_slice(&value), &number) ? "int"

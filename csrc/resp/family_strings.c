@@ -1,6 +1,6 @@
 /* Commands on strings: the value as bytes, whatever it is stored as. What a number, true or a document is as bytes is its
  * TOON text. */
-#include "resp/command.h"
+#include "resp/connection.h"
 
 #include "base/alloc.h"
 
@@ -9,27 +9,25 @@
 
 #define NOT_AN_INTEGER "ERR value is not an integer or out of range"
 
-toon_status command_value(const toon_row *row, toon_buf *out, toon_error *err) {
-  if (row->flags & TOON_TEXT_PLAIN) return toon_buf_append(out, row->field.ptr + 2, row->field.len - 3);
-  switch (toon_row_kind(row)) {
-  case TOON_STRING: return toon_field_to_string(row->field, out, err);
-  case TOON_BYTES: return toon_field_to_bytes(row->field, out, err);
-  default: return toon_field_to_document(row->field, out, err);
-  }
-}
-
 /* ---- reading ---- */
+
+/* Memory of a large value is not kept. */
+static void value_used(command_call *call) {
+  toon_buf *value = &call->conn->server->value;
+  if (value->cap > VALUE_KEPT) toon_buf_free(value);
+}
 
 /* Append a row's value as a bulk string, or null. */
 static toon_status bulk_of(command_call *call, const data_row *row, bool found) {
   if (!found) return resp_null(call->out, conn_version(call->conn));
   if (row->row.flags & TOON_TEXT_PLAIN)
     return resp_bulk(call->out, toon_slice_of(row->row.field.ptr + 2, row->row.field.len - 3));
-  toon_buf value = {0};
+  toon_buf *value = &call->conn->server->value;
   toon_error err;
-  toon_status status = command_value(&row->row, &value, &err);
-  status = status == TOON_OK ? resp_bulk(call->out, toon_buf_slice(&value)) : command_fail(call, &err);
-  toon_buf_free(&value);
+  value->len = 0;
+  toon_status status = toon_row_value(&row->row, value, &err);
+  status = status == TOON_OK ? resp_bulk(call->out, toon_buf_slice(value)) : command_fail(call, &err);
+  value_used(call);
   return status;
 }
 
@@ -44,7 +42,26 @@ static toon_status reply_value(command_call *call, size_t i) {
   return status;
 }
 
-toon_status command_get(command_call *call) { return reply_value(call, 1); }
+toon_status command_get(command_call *call) {
+  toon_cache *cache = call->conn->server->cache;
+  toon_key key;
+  toon_slice value;
+  data_row row;
+  bool found, asked;
+  TOON_TRY(command_key(call, 1, &key));
+  TOON_TRY(data_get_hot(call, key, &asked, &value));
+  if (asked) {
+    toon_status replied = value.ptr ? resp_bulk(call->out, value) : resp_null(call->out, conn_version(call->conn));
+    value_used(call);
+    return replied;
+  }
+  toon_status status = data_get(call, key, &row, &found);
+  if (status == TOON_OK && cache && found && !(row.row.flags & TOON_TEXT_PLAIN) && row.row.field.len >= VALUE_HOT)
+    toon_cache_wants(cache, key, true);
+  if (status == TOON_OK) status = bulk_of(call, &row, found);
+  data_release(call, &row);
+  return status;
+}
 
 toon_status command_mget(command_call *call) {
   if (call->count > 2) TOON_TRY(data_snapshot(call));
@@ -72,7 +89,7 @@ static toon_status read_old(command_call *call, toon_key key, old_value *old) {
     old->expires_at = row.row.expires_at;
     if (old->kind >= TOON_ARRAY)
       status = command_wrong_type(call);
-    else if (command_value(&row.row, &old->bytes, &err) != TOON_OK)
+    else if (toon_row_value(&row.row, &old->bytes, &err) != TOON_OK)
       status = command_fail(call, &err);
   }
   data_release(call, &row);

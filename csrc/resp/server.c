@@ -290,6 +290,8 @@ static void server_free(resp_server *server) {
   for (int i = 0; i < 2; i++) turn_free(&server->turns[i]);
   while (server->spare_count) toon_buf_free(&server->spares[--server->spare_count]);
   scans_free(server->scans);
+  toon_cache_close(server->cache);
+  toon_buf_free(&server->value);
   pubsub_free(&server->pubsub);
   toon_free(server->path);
   toon_free(server);
@@ -334,6 +336,8 @@ toon_status resp_server_start(toon_db *db, const resp_options *options, resp_ser
   toon_status status = server_durability(db, &durability, err);
   server->relaxed = status == TOON_OK && !command_word(toon_buf_slice(&durability), "commit");
   toon_buf_free(&durability);
+  if (status == TOON_OK && options->cache_rows && options->cache_bytes)
+    status = toon_cache_open(db, options->cache_rows, options->cache_bytes, &server->cache, err);
   if (status == TOON_OK && options->host) status = listen_tcp(server, options, err);
   if (status == TOON_OK && options->path) status = listen_pipe(server, options, err);
   bool leading = false, keeping = false;

@@ -44,6 +44,8 @@ typedef struct resp_options {
   uint64_t output_max;  /* bytes of replies that a connection may leave unread; more closes it */
   uint64_t push_max;    /* the same for what a connection has subscribed to or monitors */
   resp_level level;     /* the least of the notices that are wanted */
+  uint64_t cache_rows;  /* of values that are not stored as GET gives them: kept ready, at most so many; 0: none */
+  uint64_t cache_bytes; /* which take at most so much */
   bool auth;            /* nobody does anything before logging in */
   resp_event_fn on_event;
   void *ctx;

@@ -129,6 +129,7 @@ typedef struct store_engine {
   struct given_up *given_up;     /* background thread, close */
   bool giving_up;                /* the oldest, as soon as nobody uses it (background thread) */
   cache_words *words;            /* apply_lock: of the handles whose owners keep values */
+  toon_cache *caches;            /* apply_lock */
 
   os_mutex sync_lock;      /* one log sync at a time, so that a failure is seen by whoever syncs next */
   _Atomic uint64_t synced; /* the last sequence known to be on disk */
@@ -296,6 +297,10 @@ uint64_t sweep_due_in(const store_engine *engine);
 toon_status sweep_if_due(store_engine *engine, toon_error *err);
 /* A row was inserted that lapses then. */
 void background_note_expiry(store_engine *engine, int64_t expires);
+
+/* ---- hot.c ---- */
+/* How many caches there are, and what they have counted together. */
+uint64_t store_count_caches(store_engine *engine, toon_cache_counts *sum);
 
 /* ---- background.c ---- */
 toon_status background_start(store_engine *engine, toon_error *err);

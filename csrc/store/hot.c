@@ -9,9 +9,14 @@ enum { WORDS_MIN = 1024, WORDS_MAX = 1 << 20 };
 
 struct toon_cache {
   toon_db *db;
+  struct toon_cache *next; /* of the engine's */
   cache_lru *lru;
   cache_words words;
+  _Atomic uint16_t
+      *marks; /* by hash, as many as words: a part of a key's hash, and how far it is ahead of other keys */
 };
+
+enum { AHEAD_BITS = 3, AHEAD_MAX = (1 << AHEAD_BITS) - 1, AHEAD_ENOUGH = 2 };
 
 toon_status toon_cache_open(toon_db *db, uint64_t rows, uint64_t bytes, toon_cache **out, toon_error *err) {
   store_engine *engine = db->engine;
@@ -22,15 +27,19 @@ toon_status toon_cache_open(toon_db *db, uint64_t rows, uint64_t bytes, toon_cac
   cache->db = db;
   cache->lru = cache_lru_new(rows, bytes);
   cache->words = (cache_words){.words = toon_calloc(TOON_WORDS_FIRST + slots, 4), .slots = slots};
-  if (!cache->lru || !cache->words.words) {
+  cache->marks = toon_calloc(slots, sizeof *cache->marks);
+  if (!cache->lru || !cache->words.words || !cache->marks) {
     cache_lru_free(cache->lru);
     toon_free((void *)cache->words.words);
+    toon_free((void *)cache->marks);
     toon_free(cache);
     return toon_fail(err, TOON_ENOMEM, NULL);
   }
   os_mutex_lock(&engine->apply_lock); /* no commit is half visible */
   cache->words.next = engine->words;
   engine->words = &cache->words;
+  cache->next = engine->caches;
+  engine->caches = cache;
   os_mutex_unlock(&engine->apply_lock);
   *out = cache;
   return TOON_OK;
@@ -43,9 +52,13 @@ void toon_cache_close(toon_cache *cache) {
   cache_words **at = &engine->words;
   while (*at != &cache->words) at = &(*at)->next;
   *at = cache->words.next;
+  toon_cache **listed = &engine->caches;
+  while (*listed != cache) listed = &(*listed)->next;
+  *listed = cache->next;
   os_mutex_unlock(&engine->apply_lock);
   cache_lru_free(cache->lru);
   toon_free((void *)cache->words.words);
+  toon_free((void *)cache->marks);
   toon_free(cache);
 }
 
@@ -94,8 +107,41 @@ toon_status toon_cache_get(toon_cache *cache, toon_key key, toon_buf *out, toon_
   return TOON_OK;
 }
 
+/* Keys of one place outvote each other; what two threads do at once may count once. */
+bool toon_cache_wants(toon_cache *cache, toon_key key, bool vote) {
+  uint64_t hash = index_key_hash(cache->db->engine->store_id, key);
+  _Atomic uint16_t *at = &cache->marks[hash >> 16 & (cache->words.slots - 1)];
+  uint16_t mark = atomic_load_explicit(at, memory_order_relaxed), part = (uint16_t)(hash >> 48) & ~AHEAD_MAX;
+  uint16_t ahead = mark & AHEAD_MAX;
+  bool same = (mark & ~AHEAD_MAX) == part, wanted = same && ahead >= AHEAD_ENOUGH;
+  if (same && (vote || wanted))
+    mark = part | (ahead < AHEAD_MAX ? ahead + 1 : ahead);
+  else if (!same && vote)
+    mark = ahead ? mark - 1 : part | 1;
+  else
+    return wanted;
+  atomic_store_explicit(at, mark, memory_order_relaxed);
+  return wanted;
+}
+
 toon_cache_counts toon_cache_count(toon_cache *cache) {
   cache_counts counts;
   cache_lru_count(cache->lru, &counts);
   return (toon_cache_counts){counts.hits, counts.misses, counts.evictions, counts.rows, counts.bytes};
+}
+
+uint64_t store_count_caches(store_engine *engine, toon_cache_counts *sum) {
+  uint64_t caches = 0;
+  *sum = (toon_cache_counts){0};
+  os_mutex_lock(&engine->apply_lock);
+  for (toon_cache *cache = engine->caches; cache; cache = cache->next, caches++) {
+    toon_cache_counts counts = toon_cache_count(cache);
+    sum->hits += counts.hits;
+    sum->misses += counts.misses;
+    sum->evictions += counts.evictions;
+    sum->rows += counts.rows;
+    sum->bytes += counts.bytes;
+  }
+  os_mutex_unlock(&engine->apply_lock);
+  return caches;
 }

@@ -84,6 +84,12 @@ static toon_status print(store_engine *engine, const store_view *view, toon_buf 
       out, "},\"snapshots\":{\"open\":%llu,\"oldestMs\":%llu,\"memoryBytes\":%llu,\"fileBytes\":%llu,\"dropped\":%llu}",
       (unsigned long long)held.open, (unsigned long long)held.oldest_ms, (unsigned long long)held.memory,
       (unsigned long long)held.files, (unsigned long long)atomic_load(&engine->snapshots_dropped)));
+  toon_cache_counts hot;
+  uint64_t caches = store_count_caches(engine, &hot);
+  TOON_TRY(toon_buf_printf(
+      out, ",\"hot\":{\"caches\":%llu,\"hits\":%llu,\"misses\":%llu,\"evictions\":%llu,\"rows\":%llu,\"bytes\":%llu}",
+      (unsigned long long)caches, (unsigned long long)hot.hits, (unsigned long long)hot.misses,
+      (unsigned long long)hot.evictions, (unsigned long long)hot.rows, (unsigned long long)hot.bytes));
   TOON_TRY(toon_buf_lit(out, ",\"columns\":"));
   TOON_TRY(columns_stats(engine, out));
   TOON_TRY(toon_buf_lit(out, ",\"failed\":"));

@@ -88,7 +88,7 @@ const FLAGS = {
   bind: { value: 'HOST:PORT', default: '127.0.0.1:6379', read: address, help: 'where to listen; port 0: one that is free; none: not by TCP' },
   unixsocket: { value: 'FILE', read: nonEmpty, help: 'listen on a unix socket too, for this user only' },
   data: { value: 'DIR', default: './data', read: nonEmpty, help: 'the directory of the store; made if it is not there' },
-  capacity: { value: 'ROWS', default: '10000', read: whole(0, 2 ** 32 - 1), help: 'rows of the cache that JavaScript of this process reads through' },
+  capacity: { value: 'ROWS', default: '10000', read: whole(0, 2 ** 32 - 1), help: 'rows of the cache of values that are not stored as GET gives them; 0: none' },
   durability: {
     value: 'LEVEL', default: 'commit', read: choice('commit', 'interval', 'close'),
     help: ['commit: a reply to a write comes when it is on the disk', 'interval: the disk is synced every --sync-interval', 'close: synced at checkpoints and at the end']

@@ -129,6 +129,21 @@ TEST(it_keeps_no_more_rows_than_it_may_those_used_last) {
   stop();
 }
 
+TEST(a_key_is_wanted_that_is_read_more_often_than_others) {
+  start(100, 1 << 20);
+  CHECK(!toon_cache_wants(cache, K("a"), true));
+  CHECK(!toon_cache_wants(cache, K("a"), true));
+  CHECK(toon_cache_wants(cache, K("a"), false));
+  CHECK(!toon_cache_wants(cache, K("b"), false));
+  char key[16];
+  for (int i = 0; i < 20000; i++) { /* about twenty of them where "a" is */
+    snprintf(key, sizeof key, "key%d", i);
+    CHECK(!toon_cache_wants(cache, K(key), true));
+  }
+  CHECK(!toon_cache_wants(cache, K("a"), false));
+  stop();
+}
+
 TEST(it_keeps_no_more_bytes_than_it_may) {
   enum { ROOM = 16 * 8192 };
   start(100000, ROOM);

@@ -64,6 +64,8 @@ static bool start(rig *r, bool auth) {
                          .output_max = 8 << 20,
                          .push_max = 4 << 20,
                          .level = RESP_WARNING,
+                         .cache_rows = 16,
+                         .cache_bytes = 1 << 16,
                          .auth = auth,
                          .on_event = on_event};
   if (resp_server_start(r->db, &served, &r->server, &err) != TOON_OK) return false;
