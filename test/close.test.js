@@ -8,8 +8,7 @@ const { setup, root } = require('./support')
 describe('close', () => {
   const { openStore } = setup()
 
-  it('ends while a worker keeps writing to the same store', async function () {
-    this.timeout(20000)
+  it('ends while a worker keeps writing to the same store', async () => {
     const db = await openStore({ durability: 'close' })
     const worker = new Worker(`
       const { parentPort, workerData } = require('node:worker_threads')

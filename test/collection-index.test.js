@@ -264,8 +264,7 @@ describe('an index of a collection', () => {
     })
   })
 
-  it('is built while documents are written', async function () {
-    this.timeout(30000)
+  it('is built while documents are written', async () => {
     const { docs } = await filled(Array.from({ length: 2000 }, (_, i) => ({ _id: `d${i}`, n: i % 7 })))
     const building = docs.createIndex('n')
     assert.equal(docs.find({ where: { n: 3 } }).toArray().length, 286) // by a scan
@@ -284,8 +283,7 @@ describe('an index of a collection', () => {
     assert.equal(docs.count({ where: { n: 100 } }), writes)
   })
 
-  it('is finished after a kill -9 in the middle of its building', async function () {
-    this.timeout(30000)
+  it('is finished after a kill -9 in the middle of its building', async () => {
     const dir = folder()
     const { child } = await start(`
       (async () => {
@@ -324,7 +322,7 @@ describe('an index of a collection', () => {
     const own = again.collection('docs')
     assert.equal(own.explain({ where: { n: 1 } }).plan, 'scan')
     await own.dropIndex('n') // waits for nothing, as there is none
-    for (let i = 0; i < 1000 && own.indexes().length > 0; i++) await new Promise(resolve => setTimeout(resolve, 5))
+    while (own.indexes().length > 0) await new Promise(resolve => setTimeout(resolve, 5))
     assert.deepEqual([own.indexes(), entries(again)], [[], []])
   })
 
@@ -350,8 +348,7 @@ describe('an index of a collection', () => {
       await db.batch(Array.from({ length: 50 }, (_, k) => ({ type: 'put', key: `k${i}-${k}`, value: k })))
       await db.checkpoint()
     }
-    for (let tries = 0; runs() > 12 && tries < 500; tries++) await new Promise(resolve => { setTimeout(resolve, 10) })
-    assert.ok(runs() <= 12, `${runs()} runs are still there`)
+    while (runs() > 12) await new Promise(resolve => { setTimeout(resolve, 10) })
     assert.equal([...{ [Symbol.iterator]: () => walk }].length, 99)
   })
 

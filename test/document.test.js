@@ -66,8 +66,7 @@ function rowsOf (keys, list) {
 describe('documents of ranges', () => {
   const { openStore } = setup()
 
-  it('pick what plain JavaScript picks, waiting or not, as value, text and bytes', async function () {
-    this.timeout(30000)
+  it('pick what plain JavaScript picks, waiting or not, as value, text and bytes', async () => {
     const db = await openStore({ durability: 'close' })
     await fc.assert(fc.asyncProperty(keysOf, bodies, fieldLists, async (keys, list, fields) => {
       await db.clear()
@@ -82,8 +81,7 @@ describe('documents of ranges', () => {
     }), { numRuns: 400 })
   })
 
-  it('are what encode makes of the rows, and come back', async function () {
-    this.timeout(30000)
+  it('are what encode makes of the rows, and come back', async () => {
     const reference = await import('@toon-format/toon')
     const db = await openStore({ durability: 'close' })
     let tables = 0

@@ -106,8 +106,7 @@ describe('expire, persist and ttl', () => {
 describe('lapsed rows', () => {
   const { openStore, reopen } = setup()
 
-  it('are deleted in the background and stop counting', async function () {
-    this.timeout(20000)
+  it('are deleted in the background and stop counting', async () => {
     let db = await openStore({ durability: 'close' })
     const ops = Array.from({ length: 100 }, (_, i) => ({ type: 'put', key: `s/${i}`, value: i, ttl: 50 }))
     await db.put('s/1', 'older')

@@ -113,7 +113,6 @@ function settled (command, reply) {
 }
 
 describe('the server beside redis-server', function () {
-  this.timeout(30000)
   const { folder, openStore } = setup()
   let redis, server, ours, theirs, again
 

@@ -69,8 +69,14 @@ describe('snapshot', () => {
 
   it('does not see a key that came later, and still sees one that lapsed', async () => {
     const db = await openStore()
-    await db.put('a', 1, { ttl: 50 })
-    const then = db.snapshot()
+    let then
+    for (let ttl = 50; then === undefined && ttl < 1e5; ttl *= 2) { // on a slow disk it may have lapsed before the snapshot
+      await db.put('a', 1, { ttl })
+      then = db.snapshot()
+      if (db.has('a')) continue
+      then.close()
+      then = undefined
+    }
     while (db.has('a')) await new Promise(resolve => setTimeout(resolve, 5))
     assert.equal(then.has('a'), true)
     assert.equal(then.get('a'), 1)
@@ -193,8 +199,7 @@ describe('snapshot', () => {
     for (const then of all) then.close()
   })
 
-  it('is shown by stats, and given up when it holds back too much', async function () {
-    this.timeout(20000)
+  it('is shown by stats, and given up when it holds back too much', async () => {
     const db = await openStore({ durability: 'close', segmentSize: 65536, checkpointBytes: 65536, maxDbSize: 524288 })
     const text = 'x'.repeat(8000)
     const held = []

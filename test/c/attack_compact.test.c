@@ -408,7 +408,7 @@ TEST(small_rows_overwritten_one_by_one_do_not_fill_the_disk) {
     CHECK_EQ(put(db, "c", text), TOON_OK);
   }
   for (int i = 0; i < 3; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  for (int i = 0; i < 300 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
+  for (int i = 0; i < 6000 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
   CHECK(stat_of(db, "segments") <= 6);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
@@ -426,7 +426,7 @@ TEST(a_queue_of_small_rows_does_not_fill_the_disk) {
     CHECK_EQ(del(db, key, NULL), TOON_OK);
   }
   for (int i = 0; i < 3; i++) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  for (int i = 0; i < 300 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
+  for (int i = 0; i < 6000 && stat_of(db, "segments") > 6; i++) usleep(10000); /* the background thread is at it */
   CHECK(stat_of(db, "segments") <= 6);
   CHECK_EQ(toon_close(db, &err), TOON_OK);
   os_memfs_free(fs);
@@ -591,9 +591,12 @@ TEST(a_failed_manifest_leaves_no_file_behind) {
       CHECK_EQ(put(db, fresh[i], "1"), TOON_OK);
       CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
     }
-    usleep(50000); /* the background thread looks every 20 ms */
-    int files = 0;
-    vfs->list(vfs, "/d", visit_segment, &files);
+    int files = -1;
+    for (int i = 0; i < 6000 && files != (int)stat_of(db, "segments"); i++) { /* the background thread is at it */
+      if (i) usleep(10000);
+      files = 0;
+      vfs->list(vfs, "/d", visit_segment, &files);
+    }
     if (files != (int)stat_of(db, "segments")) {
       if (!left++) fprintf(stderr, "rename %d: %d segments, %d files\n", n, (int)stat_of(db, "segments"), files);
     }
