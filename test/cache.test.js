@@ -204,8 +204,7 @@ describe('the cache', () => {
     await Promise.all([upkeep, closed])
   })
 
-  it('shows no stale value and no half of a commit while workers and a client of the server write', async function () {
-    this.timeout(30000)
+  it('shows no stale value and no half of a commit while workers and a client of the server write', async () => {
     const { reads, hits, hot, writes } = await hunt(1500)
     assert.ok(reads > 0 && hits > 0 && hot > 0 && writes > 0)
   })
