@@ -109,6 +109,11 @@ static inline const index_version *index_node_version(const index_node *node, in
 static inline void index_node_prefetch_version(const index_node *node) {
   __builtin_prefetch(atomic_load_explicit(&((index_node *)node)->newest, memory_order_relaxed));
 }
+/* Ask the memory for a node and its key, if that is not long. */
+static inline void index_node_prefetch(const index_node *node) {
+  __builtin_prefetch(node);
+  __builtin_prefetch(node->key + 16);
+}
 static inline toon_key index_node_key(const index_node *node) {
   return (toon_key){node->key, node->key_len, node->space};
 }
