@@ -67,7 +67,7 @@ TEST(a_sync_that_is_due_does_not_wait_for_any_part_of_a_merge) {
   memset(&merge_watch, 0, sizeof merge_watch);
   os_memfs_set_fault(fs, watch_merge, NULL);
   CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
-  for (int i = 0; i < 10000 && stat_of(db, "merges") == 0; i++) usleep(1000);
+  for (int i = 0; i < 60000 && stat_of(db, "merges") == 0; i++) usleep(1000);
   os_memfs_set_fault(fs, NULL, NULL);
   CHECK_EQ(stat_of(db, "merges"), 1);
   CHECK(merge_watch.most > 0);
@@ -354,7 +354,7 @@ TEST(snapshots_are_looked_after_during_long_work) {
 }
 
 static bool merged_to(uint64_t runs) {
-  for (int i = 0; i < 5000 && stat_of(db, "runs") > runs; i++) {
+  for (int i = 0; i < 60000 && stat_of(db, "runs") > runs; i++) {
     os_memfs_advance_ms(fs, 0, 100);
     usleep(1000);
   }
@@ -371,7 +371,7 @@ TEST(what_was_replayed_counts_towards_the_next_checkpoint) {
   fs = after;
   REQUIRE(open_on(fs, interval(), &db) == TOON_OK);
   CHECK(stat_of(db, "groups") > 0);
-  for (int i = 0; i < 5000 && stat_of(db, "runs") == 0; i++) { /* when there is nothing else to do */
+  for (int i = 0; i < 60000 && stat_of(db, "runs") == 0; i++) { /* when there is nothing else to do */
     os_memfs_advance_ms(fs, 0, 100);
     usleep(1000);
   }

@@ -74,7 +74,7 @@ static bool early(void *ctx, double done) {
 /* Let time pass, wake the background thread, and wait until the sweeper has deleted `rows` rows in all. */
 static void sweep_after(int64_t ms, uint64_t rows) {
   os_memfs_advance_ms(fs, ms, (uint64_t)ms + 2000);
-  static int patience = 3000;
+  static int patience = 60000;
   for (int i = 0; stat_of(db, "rowsExpired") < rows; i++) {
     if (i >= patience) patience = 10; /* the rest fails as well */
     if (i >= patience) break;
@@ -310,7 +310,7 @@ TEST(a_full_disk_holds_the_sweeper_up_and_loses_nothing) {
   atomic_store(&full, true);
   os_memfs_advance_ms(fs, 3000, 3000);
   uint32_t events = 0;
-  for (int i = 0; i < 5000 && !(events & TOON_EVENT_FAILED); i++) {
+  for (int i = 0; i < 60000 && !(events & TOON_EVENT_FAILED); i++) {
     toon_checkpoint(db, &err); /* may fail */
     events |= toon_events(db);
     usleep(100);

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE = 20 /* s */, CLIENTS = 6, ROUNDS = 150 };
+enum { PATIENCE = 60 /* s */, CLIENTS = 6, ROUNDS = 150 };
 
 /* ---- allocations ---- */
 

@@ -534,7 +534,7 @@ TEST(dead_rows_are_compacted_away_by_themselves) {
     CHECK_EQ(put_as(db, key, TOON_INPUT_JSON, "\"a value that is overwritten again and again, so that most of the log is dead\""), TOON_OK);
   }
   for (int i = 0; i < 3; i++) toon_checkpoint(db, &err);
-  for (int i = 0; i < 1000; i++) { /* the background thread is at it */
+  for (int i = 0; i < 6000; i++) { /* the background thread is at it */
     toon_buf json = {0};
     toon_stats(db, &json, &err);
     toon_buf_byte(&json, 0);
@@ -580,7 +580,7 @@ TEST(a_store_left_alone_merges_its_few_runs_and_keeps_its_rows) {
     if (i % 100 == 99) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
   }
   CHECK_EQ(runs_of(db), 3);
-  for (int i = 0; i < 100 && runs_of(db) > 1; i++) { /* again: the last checkpoint's work may not have ended yet */
+  for (int i = 0; i < 1200 && runs_of(db) > 1; i++) { /* again: the last checkpoint's work may not have ended yet */
     os_memfs_advance_ms(fs, 1100, 1100);
     usleep(50000);
   }
