@@ -9,8 +9,7 @@
  *
  * Where the disk is waited for, a sync costs as much for few writes as for many. Who has just been answered writes again soon, so the
  * next batch is held until it is as large as the last and what was gathered beside it, or for a millisecond: else clients
- * would fall into two halves that wait for each other's syncs. Where a commit takes less time than the loop needs for the commands and
- * replies of all of them, two halves are better: one is handled while the other is committed. */
+ * would fall into two halves that wait for each other's syncs. */
 #include "resp/connection.h"
 
 #include "base/alloc.h"
@@ -22,7 +21,7 @@ enum {
   HERE_PAUSE = 1000,      /* batches for the thread after one that did */
   HERE_TURNS = 16,        /* batches in a row, before others are read from again */
   HOLD_REPLIES = 8,       /* for fewer nothing is held */
-  HOLD_NS = 15000, /* nor where a commit is quicker than the loop: about the time of both for a write and its reply */
+  HOLD_NS = 200000,       /* nor where a commit is quicker */
   HOLD_MS = 1,
   TRIES = 100 /* of an EXEC that others overtake again and again, before it is given up */
 };
@@ -189,8 +188,7 @@ static void on_hold_end(uv_timer_t *timer) {
 static void hold(resp_server *server, size_t replies, size_t gathered) {
   uint64_t took = uv_hrtime() - server->submitted;
   server->expected = replies + gathered;
-  server->holding =
-      !server->relaxed && !server->closing && server->expected >= HOLD_REPLIES && took >= server->expected * HOLD_NS;
+  server->holding = !server->relaxed && !server->closing && server->expected >= HOLD_REPLIES && took >= HOLD_NS;
   if (server->holding) uv_timer_start(&server->hold, on_hold_end, HOLD_MS, 0);
 }
 
