@@ -34,7 +34,8 @@ the machine is shared and its speed moves by 2 x; the ratios of a line do.
 Figures are calls or rows a second, or milliseconds: medians of three rounds or more, every case and driver in a process of its
 own, all called from JavaScript; what a line compares was measured in one run. Unless a case says durable, toonstore runs with durability
 \`interval\`. "To best peer": how many times faster toonstore is than the best of lmdb, better-sqlite3, classic-level and rocksdb without a
-cache of their own; lru-cache and a Map store nothing and are there for comparison. "Rust": what was once published for an engine of
+cache of their own; lru-cache and a Map store nothing and are there for comparison. "floor": a call that
+does nothing but what Node-API and V8 ask for, reading the key and making the value of memory that it lies in ready. "Rust": what was once published for an engine of
 this kind in Rust, in process.
 
 ${markdown(table(figures))}

@@ -16,9 +16,10 @@ const { CASES, DRIVERS, EVERYBODY } = require('./cases')
 const { install, installedVersion } = require('./peers')
 const { median, figure, table, plain, machine } = require('./report')
 const { record } = require('./record')
+const floor = require('./drivers/floor')
 
 const TIME_LIMIT = 120e3 // ms, of one process
-const VOLATILE = ['map', 'lru-cache', 'utf8'] // drivers that keep nothing in a directory
+const VOLATILE = ['map', 'lru-cache', 'utf8', 'floor'] // drivers that keep nothing in a directory
 const BUDGET = 9 * 60e3 // ms, of a run: on a slow or busy machine cases get fewer rounds, though one at least
 
 function pick (all, given, what) {
@@ -146,7 +147,7 @@ async function main () {
   if (!install()) throw new Error('benchmark is missing; run: npm install --prefix bench')
   for (const driver of options.drivers.slice()) {
     const name = driver === 'lmdb-cached' ? 'lmdb' : driver
-    if (['toonstore', 'map', 'utf8'].includes(driver) || installedVersion(name) !== undefined) continue
+    if (['toonstore', 'map', 'utf8'].includes(driver) || installedVersion(name) !== undefined || (driver === 'floor' && floor.compile())) continue
     console.log(`${driver} is not installed: left out`)
     options.drivers.splice(options.drivers.indexOf(driver), 1)
   }

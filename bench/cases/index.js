@@ -31,6 +31,6 @@ module.exports = {
   CASES: { ...require('./cached'), ...require('./read'), ...require('./write') },
   FIXTURES,
   DRIVERS: [...PERSISTENT, 'map'],
-  EVERYBODY: [...PERSISTENT.slice(0, 2), 'lmdb-cached', ...PERSISTENT.slice(2), 'lru-cache', 'map', 'utf8'],
+  EVERYBODY: [...PERSISTENT.slice(0, 2), 'lmdb-cached', ...PERSISTENT.slice(2), 'lru-cache', 'map', 'utf8', 'floor'],
   PEERS
 }

@@ -164,7 +164,7 @@ module.exports = {
     title: 'GET by row id, 100 rows',
     unit: 'gets/s',
     what: `100 rows without keys, ${PLAIN}, no cache in front, closed and opened again; the others have the numbers as keys`,
-    drivers: ['toonstore', 'lmdb', 'map'],
+    drivers: ['toonstore', 'lmdb', 'map', 'floor'],
     goals: [{ least: 7e6 }],
     run: getRows
   },
@@ -173,7 +173,7 @@ module.exports = {
     unit: 'gets/s',
     what: 'the same with texts of 16 bytes',
     size: 16,
-    drivers: ['toonstore', 'lmdb', 'map'],
+    drivers: ['toonstore', 'lmdb', 'map', 'floor'],
     goals: [{ least: 7e6 }],
     run: getRows
   },
@@ -181,7 +181,7 @@ module.exports = {
     title: 'GET by key, 10 k keys',
     unit: 'gets/s',
     what: `10 k keys of ${PLAIN} in random order, no cache in front, closed and opened again, keys warm`,
-    drivers: ['toonstore', 'lmdb', 'map'],
+    drivers: ['toonstore', 'lmdb', 'map', 'floor'],
     goals: [{ least: 4.5e6 }],
     run: getFew(10e3)
   },
@@ -190,7 +190,7 @@ module.exports = {
     unit: 'gets/s',
     what: 'the same with texts of 16 bytes',
     size: 16,
-    drivers: ['toonstore', 'lmdb', 'map'],
+    drivers: ['toonstore', 'lmdb', 'map', 'floor'],
     goals: [{ least: 4.5e6 }],
     run: getFew(10e3)
   },
@@ -200,6 +200,7 @@ module.exports = {
     what: `over 100 k keys of a store that was loaded, closed and opened again, no cache in front; ${PLAIN}, keys warm`,
     goals: [{ least: 1e6 }, { least: 1.8, to: 'lmdb' }, { least: 229e3, rust: true }],
     fixture: 'random',
+    drivers: [...PERSISTENT, 'map', 'floor'],
     run: get(false)
   },
   'get-fresh': {
@@ -238,7 +239,7 @@ module.exports = {
     unit: 'gets/s',
     what: 'bytes of 1 KB under 100 k keys, each a Buffer of its own; lmdb by getBinary',
     fixture: 'bytes',
-    drivers: ['toonstore', 'lmdb', 'better-sqlite3', 'classic-level', 'map'],
+    drivers: ['toonstore', 'lmdb', 'better-sqlite3', 'classic-level', 'map', 'floor'],
     goals: [{ least: 2, to: 'lmdb' }],
     run: getBytes(false)
   },
@@ -256,6 +257,7 @@ module.exports = {
     unit: 'gets/s',
     what: 'texts of 100 bytes, keys warm, loaded, closed and opened again',
     fixture: 'many',
+    drivers: [...PERSISTENT, 'map', 'floor'],
     goals: [{ least: 1.7, to: 'lmdb' }],
     run: getOfMany
   },
