@@ -184,7 +184,8 @@ export interface Entry<T> {
 export interface Stats {
   /** of a ToonCache with a capacity: what this handle keeps, by entries and estimated bytes */
   cache?: { hits: number, misses: number, ratio: number, evictions: number, rows: number, bytes: number }
-  /** caches of ready values in C, together: one of each listening server whose store has a capacity, and those of programs in C */
+  /** caches of ready values in C, together: one of each listening server whose store has a capacity, one of a
+   * ToonCache that reads bytes, and those of programs in C */
   hot: { caches: number, hits: number, misses: number, evictions: number, rows: number, bytes: number }
   path: string
   durability: Durability

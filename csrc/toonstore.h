@@ -201,6 +201,12 @@ static inline toon_kind toon_row_kind(const toon_row *row) { return (toon_kind)(
 toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, toon_row *row, bool *found,
                      toon_error *err);
 void toon_row_release(toon_db *db, toon_row *row);
+/* The rows of many keys, in their order and at one moment, that of the snapshot or one within the call: each is given to `take`, or NULL if
+ * there is none, and is good until that returns. `take` must be short and not use the store; false from it ends the walk. The first
+ * row that is damaged ends it too: TOON_ECORRUPT. */
+typedef bool (*toon_row_fn)(void *ctx, size_t i, const toon_row *row);
+toon_status toon_get_many(toon_db *db, const toon_snapshot *snapshot, const toon_key *keys, size_t count,
+                          toon_row_fn take, void *ctx, toon_error *err);
 /* As toon_get, without reading the log. */
 toon_status toon_has(toon_db *db, const toon_snapshot *snapshot, toon_key key, bool *found, toon_error *err);
 /* Ask the memory for what a later toon_get of the key touches first. A hint: does nothing wrong. */

@@ -60,7 +60,7 @@ class L1 {
     this.#limit = bytes
     this.#mask = powerFrom(Math.min(capacity, ROWS_MAX), 1) - 1
     this.#words = new Int32Array(new SharedArrayBuffer(4 * (FIRST + powerFrom(Math.min(2 * capacity, 2 ** 20), 1024))))
-    native.storeWatch(handle, this.#words)
+    native.storeWatch(handle, this.#words, capacity, bytes)
   }
 
   // The value of a key, undefined if there is none that is current.

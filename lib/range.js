@@ -60,13 +60,19 @@ function boundsOf (options) {
 // A range that was dropped before its end holds back files; its cursor is closed when it is collected.
 const dropped = new FinalizationRegistry(cursor => native.cursorClose(cursor))
 
-// Asynchronous chunks under way, by number.
-const fetching = new Map()
-let lastFetch = 0
+// Asynchronous chunks under way, by number; the numbers that are free. Not a Map, as in writes.js.
+const fetching = []
+const free = []
+
+function endFetch (id) {
+  const fetch = fetching[id]
+  fetching[id] = undefined
+  free.push(id)
+  return fetch
+}
 
 callbacks.onChunk = (id, end, err, ...values) => {
-  const { range, resolve, reject } = fetching.get(id)
-  fetching.delete(id)
+  const { range, resolve, reject } = endFetch(id)
   range.arrived(end, err, values, resolve, reject)
 }
 
@@ -200,9 +206,14 @@ class Range {
     return new Promise((resolve, reject) => {
       const rows = this.#rows
       this.#rows = Math.min(rows * 4, ROWS_PER_CALL)
-      const id = lastFetch = (lastFetch + 1) | 0
-      native.cursorNextAsync(this.#cursor, id, rows) // which never answers before it returns
-      fetching.set(id, { range: this, resolve, reject })
+      const id = free.pop() ?? fetching.length
+      fetching[id] = { range: this, resolve, reject }
+      try {
+        native.cursorNextAsync(this.#cursor, id, rows)
+      } catch (err) {
+        endFetch(id)
+        throw err
+      }
       this.#fetching = true
     })
   }

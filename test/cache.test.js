@@ -209,6 +209,49 @@ describe('the cache', () => {
     assert.ok(reads > 0 && hits > 0 && hot > 0 && writes > 0)
   })
 
+  it('keeps bytes that are read often ready in C, gives each reader a Buffer, and sees every change', async () => {
+    const db = await openCache({ capacity: 2 })
+    const bytes = n => Buffer.alloc(300, n)
+    const get = key => {
+      for (let i = 0; i < 5; i++) {
+        const own = db.get(key)
+        own?.fill(0xee) // nobody else sees that
+      }
+      assert.deepEqual(db.getBuffer(key), db.get(key))
+      return db.get(key)
+    }
+    const entry = () => db.getEntry('k').version
+    const changes = [
+      [() => db.put('k', bytes(1)), bytes(1)],
+      [() => db.put('k', bytes(2), { ttl: 60000 }), bytes(2)],
+      [() => db.putSync('k', bytes(3)), bytes(3)],
+      [() => db.delete('k'), undefined],
+      [() => db.batch([{ type: 'put', key: 'k', value: bytes(4) }]), bytes(4)]
+    ]
+    let version = 0
+    for (const [change, want] of changes) {
+      await change()
+      assert.deepEqual(get('k'), want)
+      if (want === undefined) continue
+      assert.ok(entry() > version)
+      version = entry()
+    }
+    await db.put('k', 'text now')
+    assert.equal(db.get('k'), 'text now')
+    assert.ok(db.stats().hot.hits > 0)
+    for (let i = 0; i < 5; i++) {
+      await db.put(`k${i}`, bytes(i))
+      assert.deepEqual(get(`k${i}`), bytes(i))
+    }
+    assert.ok(db.stats().hot.rows <= 2 && db.stats().hot.evictions > 0)
+    const then = db.snapshot()
+    await db.put('k4', bytes(9))
+    assert.deepEqual([then.get('k4'), db.get('k4')], [bytes(4), bytes(9)])
+    then.close()
+    const plain = await openCache({ capacity: 0 }, db.path)
+    assert.deepEqual(plain.get('k4'), bytes(9))
+  })
+
   describe('of a server', () => {
     const quoted = n => `${n}: "${'quoted, '.repeat(30)}"`
     const raw = Buffer.alloc(300, 0xff)

@@ -146,7 +146,9 @@ struct Store {
   uint64_t max_value_size = UINT64_MAX;
   std::atomic<bool> stop_compaction{false};
   napi_deferred closed = nullptr;
-  napi_ref words = nullptr; /* the version words of its cache */
+  napi_ref words = nullptr;    /* the version words of its cache */
+  toon_cache *cache = nullptr; /* of bytes, which JavaScript's cache does not keep; made when it is needed */
+  uint64_t cache_rows = 0, cache_bytes = 0; /* what it may keep */
 };
 
 /* A snapshot that JavaScript holds. Closing it takes its handle away; it goes when nothing uses it any more. To

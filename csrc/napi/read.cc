@@ -10,6 +10,35 @@ static int32_t length_of(const toon_row *row) {
   return row->field.len > INT32_MAX ? INT32_MAX : (int32_t)row->field.len;
 }
 
+enum { HOT_MIN = 128 }; /* bytes of text from which on the cache is quicker than to decode it */
+
+/* Bytes that are read often, from the cache in C. False if they are not there, or anything is in the way: the way past the cache
+ * finds out. */
+static bool get_hot(Env *e, Store *store, toon_key key, int mode, napi_value *out) {
+  toon_row facts;
+  toon_error err;
+  bool found;
+  uint8_t kind;
+  if (!store->cache || (mode != MODE_VALUE && mode != MODE_BUFFER) || !toon_cache_wants(store->cache, key, false))
+    return false;
+  e->text.len = 0;
+  if (toon_cache_get(store->cache, key, &e->text, &facts, &found, &err) != TOON_OK || !found ||
+      (facts.flags & 7) != TOON_BYTES || make_bytes(e, toon_buf_slice(&e->text), out, &kind, &err) != TOON_OK)
+    return false;
+  e->shared->version = (double)facts.version;
+  e->shared->expires_at = (double)facts.expires_at;
+  e->shared->keep = 0;
+  e->shared->kind = kind;
+  return true;
+}
+
+/* Bytes were read past it. Without memory for a cache there is none. */
+static void vote_hot(Store *store, toon_key key) {
+  toon_error err;
+  if (store->cache || toon_cache_open(store->db, store->cache_rows, store->cache_bytes, &store->cache, &err) == TOON_OK)
+    toon_cache_wants(store->cache, key, true);
+}
+
 /* get(source, key, mode) -> the value, with its kind, version and expiry in the shared memory. MODE_FACTS: without
  * the value */
 napi_value js_get(napi_env env, napi_callback_info info) {
@@ -23,6 +52,8 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   toon_error err;
   bool found, watched = store->words && !from.snapshot;
   toon_stamp stamp = {};
+  napi_value out = nullptr;
+  if (watched && get_hot(e, store, key, c.integer(2), &out)) return out;
   if (watched) stamp = toon_watch_stamp(store->db, key);
   if (toon_get(store->db, from.snapshot, key, &row, &found, &err) != TOON_OK) return fail(e, &err);
   if (!found) {
@@ -30,8 +61,8 @@ napi_value js_get(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   uint8_t kind;
-  napi_value out = nullptr;
   toon_status status = TOON_OK;
+  if (watched && (row.flags & 7) == TOON_BYTES && row.field.len >= HOT_MIN) vote_hot(store, key);
   if (c.integer(2) == MODE_FACTS)
     kind = KIND_READY;
   else
@@ -92,20 +123,20 @@ napi_value collect(Env *e, size_t count, napi_value *values) {
 
 } // namespace
 
-/* One of many reads, at one moment; `row` stays as it is if there is none, and is good for its facts only. False with an
- * exception pending. */
-static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, int mode, napi_value *out, uint8_t *kind,
-                     toon_row *row) {
+/* One of many reads, at one moment. False with an exception pending. */
+static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, int mode, napi_value *out,
+                     uint8_t *kind) {
   toon_error err;
+  toon_row row;
   bool found;
   toon_status status = mode == MODE_EXISTS ? toon_has(store->db, moment.snapshot, key, &found, &err)
-                                           : toon_get(store->db, moment.snapshot, key, row, &found, &err);
+                                           : toon_get(store->db, moment.snapshot, key, &row, &found, &err);
   if (status == TOON_OK && mode == MODE_EXISTS) {
     *kind = KIND_READY;
     *out = make_bool(e, found);
   } else if (status == TOON_OK && found) {
-    status = make_value(e, row->field, row->flags, mode, out, kind, &err);
-    toon_row_release(store->db, row);
+    status = make_value(e, row.field, row.flags, mode, out, kind, &err);
+    toon_row_release(store->db, &row);
   } else if (status == TOON_OK) {
     *kind = KIND_MISSING;
     napi_get_undefined(e->env, out);
@@ -115,8 +146,8 @@ static bool read_one(Env *e, Store *store, const Moment &moment, toon_key key, i
   return false;
 }
 
-/* Keys of a call from an argument on, copied, and on their way into the processor's cache. False with an exception pending. */
-static bool read_keys(Env *e, Store *store, const napi_value *argv, size_t count, toon_key *keys) {
+/* Keys of a call from an argument on, copied. False with an exception pending. */
+static bool read_keys(Env *e, const napi_value *argv, size_t count, toon_key *keys) {
   e->keys.len = 0;
   for (size_t i = 0; i < count; i++) {
     if (!read_key(e, argv[i], &keys[i])) return false;
@@ -126,7 +157,6 @@ static bool read_keys(Env *e, Store *store, const napi_value *argv, size_t count
   for (size_t i = 0; i < count; i++) {
     keys[i].ptr = e->keys.ptr + at;
     at += keys[i].len;
-    toon_prefetch(store->db, keys[i]);
   }
   return true;
 }
@@ -139,11 +169,45 @@ napi_value js_hasAny(napi_env env, napi_callback_info info) {
   toon_error err;
   bool found = false;
   size_t count = c.argc < 1 ? 0 : c.argc - 1;
-  if (!from.store || !read_keys(c.e, from.store, c.argv + 1, count, keys)) return nullptr;
+  if (!from.store || !read_keys(c.e, c.argv + 1, count, keys)) return nullptr;
+  for (size_t i = 0; i < count; i++) toon_prefetch(from.store->db, keys[i]);
   for (size_t i = 0; i < count && !found; i++)
     if (toon_has(from.store->db, from.snapshot, keys[i], &found, &err) != TOON_OK) return fail(c.e, &err);
   return make_bool(c.e, found);
 }
+
+namespace {
+
+/* What js_getMany makes of the rows; value i takes the place of argument i, which was read before. */
+struct Collected {
+  Env *e;
+  Store *store;
+  const toon_key *keys;
+  napi_value *values;
+  int mode;
+  bool watched;
+  toon_status status;
+  toon_error *err;
+
+  static bool take(void *ctx, size_t i, const toon_row *row) {
+    Collected &c = *static_cast<Collected *>(ctx);
+    Shared &shared = *c.e->shared;
+    shared.slots[i] = -1;
+    if (!row) {
+      shared.kinds[i] = KIND_MISSING;
+      shared.lengths[i] = 0;
+      napi_get_undefined(c.e->env, &c.values[i]);
+      return true;
+    }
+    if (c.watched && row->field.len && !row->expires_at && (row->flags & 7) != TOON_BYTES)
+      shared.slots[i] = (int32_t)toon_watch_stamp(c.store->db, c.keys[i]).slot;
+    shared.lengths[i] = length_of(row);
+    c.status = make_value(c.e, row->field, row->flags, c.mode, &c.values[i], &shared.kinds[i], c.err);
+    return c.status == TOON_OK;
+  }
+};
+
+} // namespace
 
 /* getMany(source, mode, ...keys) -> values of one moment, their kinds in the shared memory. At most
  * ROWS_PER_CALL keys. Keys come as arguments, and values go to JavaScript as arguments of a function that
@@ -155,19 +219,19 @@ napi_value js_getMany(napi_env env, napi_callback_info info) {
   if (!store) return nullptr;
   int mode = c.integer(1);
   toon_error err;
-  Moment moment(from);
   size_t count = c.argc < 2 ? 0 : c.argc - 2;
-  if (count > 1 && moment.open(&err) != TOON_OK) return fail(c.e, &err);
   toon_key keys[ROWS_PER_CALL];
-  if (!read_keys(c.e, store, c.argv + 2, count, keys)) return nullptr;
-  bool watched = store->words && !from.snapshot;
-  for (size_t i = 0; i < count; i++) { /* value i takes the place of argument i, which was read before */
-    toon_row row = {};
-    if (!read_one(c.e, store, moment, keys[i], mode, &c.argv[i], &c.e->shared->kinds[i], &row)) return nullptr;
-    bool keep = watched && row.field.len && !row.expires_at && (row.flags & 7) != TOON_BYTES;
-    c.e->shared->slots[i] = keep ? (int32_t)toon_watch_stamp(store->db, keys[i]).slot : -1;
-    c.e->shared->lengths[i] = length_of(&row);
+  if (!read_keys(c.e, c.argv + 2, count, keys)) return nullptr;
+  if (mode == MODE_EXISTS) {
+    Moment moment(from);
+    if (moment.open(&err) != TOON_OK) return fail(c.e, &err);
+    for (size_t i = 0; i < count; i++)
+      if (!read_one(c.e, store, moment, keys[i], mode, &c.argv[i], &c.e->shared->kinds[i])) return nullptr;
+    return collect(c.e, count, c.argv);
   }
+  Collected into = {c.e, store, keys, c.argv, mode, store->words && !from.snapshot, TOON_OK, &err};
+  toon_status status = toon_get_many(store->db, from.snapshot, keys, count, Collected::take, &into, &err);
+  if (status != TOON_OK || into.status != TOON_OK) return fail(c.e, &err);
   return collect(c.e, count, c.argv);
 }
 
@@ -192,10 +256,9 @@ napi_value js_getLong(napi_env env, napi_callback_info info) {
     napi_handle_scope scope;
     napi_value given, value;
     toon_key key;
-    toon_row row;
     if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
     bool ok = napi_get_element(env, c[2], i, &given) == napi_ok && read_key(c.e, given, &key) &&
-              read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i, &row) &&
+              read_one(c.e, store, moment, key, mode, &value, static_cast<uint8_t *>(kinds) + i) &&
               napi_set_element(env, c[3], i, value) == napi_ok;
     napi_close_handle_scope(env, scope);
     if (!ok) return nullptr;

@@ -128,6 +128,8 @@ Store *store_add(Env *e, toon_db *db) {
 
 void store_unwatch(Store *store) {
   if (!store->words) return;
+  toon_cache_close(store->cache);
+  store->cache = nullptr;
   toon_unwatch(store->db);
   napi_delete_reference(store->env->env, store->words);
   store->words = nullptr;
@@ -199,10 +201,10 @@ napi_value js_storeClose(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-/* storeWatch(store, words): an Int32Array over shared memory, of 16 + a power of two zeros, in which commits count what they
- * change. Once a store */
+/* storeWatch(store, words, rows, bytes): words is an Int32Array over shared memory, of 16 + a power of two zeros, in which commits count
+ * what they change; at most so many rows of bytes, that take at most so much, are kept ready in C. Once a store */
 napi_value js_storeWatch(napi_env env, napi_callback_info info) {
-  Call<2> c(env, info);
+  Call<4> c(env, info);
   Store *store = store_of(c.e, c[0]);
   napi_typedarray_type type;
   size_t length;
@@ -213,6 +215,8 @@ napi_value js_storeWatch(napi_env env, napi_callback_info info) {
       napi_create_reference(env, c[1], 1, &store->words) != napi_ok)
     return fail_type(c.e, "words must be an Int32Array of 16 + a power of two");
   toon_watch(store->db, static_cast<uint32_t *>(data), (uint32_t)(length - 16));
+  store->cache_rows = (uint64_t)c.number(2);
+  store->cache_bytes = (uint64_t)c.number(3);
   return nullptr;
 }
 

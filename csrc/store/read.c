@@ -109,6 +109,106 @@ toon_status toon_get(toon_db *db, const toon_snapshot *snapshot, toon_key key, t
   return TOON_OK;
 }
 
+/* ---- many keys ---- */
+
+enum {
+  SLOTS_AHEAD = 16,  /* keys ahead whose slots of hashes are asked for */
+  ENTRIES_AHEAD = 8, /* and the entries that those name */
+  TEXTS_AHEAD = 6,   /* rows ahead whose texts are */
+  MANY_TRIES = 4     /* of a moment that passes too soon */
+};
+
+typedef struct place {
+  uint64_t hash;
+  index_entry entry;
+  bool found;
+} place;
+
+static void prefetch_entry(const store_view *view, uint64_t hash) {
+  for (int level = 0; level < 2; level++)
+    if (view->deltas[level]) index_delta_prefetch_node(view->deltas[level], hash);
+  for (size_t i = 0; i < view->run_count; i++) index_run_prefetch_entry(view->raw_runs[i], hash);
+}
+
+/* Where the rows of all keys are, as the view shows them at the horizon. *cut: what should be seen is gone already. */
+static toon_status find_places(const store_view *view, index_horizon horizon, int64_t at, const toon_key *keys,
+                               size_t count, place *places, bool *cut, toon_error *err) {
+  *cut = false;
+  for (size_t i = 0; i < count && i < SLOTS_AHEAD; i++) view_prefetch(view, places[i].hash);
+  for (size_t i = 0; i < count && !*cut; i++) {
+    place *p = &places[i];
+    if (i + SLOTS_AHEAD < count) view_prefetch(view, places[i + SLOTS_AHEAD].hash);
+    if (i + ENTRIES_AHEAD < count) prefetch_entry(view, places[i + ENTRIES_AHEAD].hash);
+    p->found = false;
+    if (keys[i].len > TOON_KEY_MAX || keys[i].space >= TOON_SPACES) continue;
+    TOON_TRY(view_get_at(view, 0, keys[i], p->hash, horizon, &p->entry, &p->found, cut, err));
+    if (p->found && (p->entry.kind == INDEX_DELETE || lapsed(&p->entry, at))) p->found = false;
+  }
+  return TOON_OK;
+}
+
+static toon_status take_rows(store_engine *engine, const store_view *view, const place *places, size_t count,
+                             toon_row_fn take, void *ctx, toon_error *err) {
+  for (size_t i = 0; i < count && i < TEXTS_AHEAD; i++)
+    if (places[i].found) prefetch_text(view, &places[i].entry);
+  for (size_t i = 0; i < count; i++) {
+    toon_row row = {0};
+    if (i + TEXTS_AHEAD < count && places[i + TEXTS_AHEAD].found) prefetch_text(view, &places[i + TEXTS_AHEAD].entry);
+    if (places[i].found) TOON_TRY(read_row(engine, view, &places[i].entry, &row, err));
+    if (!take(ctx, i, places[i].found ? &row : NULL)) return TOON_OK;
+  }
+  return TOON_OK;
+}
+
+/* One guard from the first look to the last row, because places are good only as long as their view. */
+static toon_status get_many(store_engine *engine, const toon_snapshot *snapshot, const toon_key *keys, size_t count,
+                            place *places, toon_row_fn take, void *ctx, bool *cut, toon_error *err) {
+  const store_view *view;
+  index_horizon horizon;
+  uint32_t token = guard_enter(&engine->guard);
+  toon_status status = TOON_OK;
+  if (snapshot) {
+    view = atomic_load_explicit(&snapshot->view, memory_order_seq_cst);
+    horizon = snapshot->horizon;
+    if (!view) status = snapshot_gone(err);
+  } else {
+    uint64_t sequence;
+    view = now(engine, &sequence);
+    horizon = view_horizon(view, sequence);
+  }
+  if (status == TOON_OK)
+    status =
+        find_places(view, horizon, snapshot ? snapshot->now : engine_now_ms(engine), keys, count, places, cut, err);
+  /* Given up meanwhile: what it should see may have been dropped from under us. */
+  if (status == TOON_OK && snapshot && !atomic_load_explicit(&snapshot->view, memory_order_acquire))
+    status = snapshot_gone(err);
+  if (status == TOON_OK && !*cut) status = take_rows(engine, view, places, count, take, ctx, err);
+  guard_leave(&engine->guard, token);
+  return status;
+}
+
+toon_status toon_get_many(toon_db *db, const toon_snapshot *snapshot, const toon_key *keys, size_t count,
+                          toon_row_fn take, void *ctx, toon_error *err) {
+  store_engine *engine = db->engine;
+  place *places = toon_malloc(count ? count * sizeof *places : 1);
+  toon_snapshot *own = NULL;
+  toon_status status = TOON_OK;
+  bool cut = true;
+  if (!places) return toon_fail(err, TOON_ENOMEM, NULL);
+  for (size_t i = 0; i < count; i++) places[i].hash = index_key_hash(engine->store_id, keys[i]);
+  for (int tries = 0; cut && status == TOON_OK; tries++) {
+    if (!snapshot && tries == MANY_TRIES) { /* the keys change faster than they are looked at: keep a moment for them */
+      status = toon_snapshot_open(db, &own, err);
+      if (status != TOON_OK) break;
+    }
+    status = get_many(engine, own ? own : snapshot, keys, count, places, take, ctx, &cut, err);
+    if (snapshot || own) break;
+  }
+  if (own) toon_snapshot_close(own);
+  toon_free(places);
+  return status;
+}
+
 void toon_row_release(toon_db *db, toon_row *row) {
   if (row->pin[0]) guard_leave(&db->engine->guard, (uint32_t)row->pin[1]);
   row->pin[0] = 0;

@@ -817,13 +817,31 @@ static int number(toon_db *db, const toon_snapshot *snapshot, const char *key) {
   return n;
 }
 
+/* What toon_get_many gives, by place: the number, 0 for nothing. */
+typedef struct taken {
+  int numbers[1000];
+  size_t count, most;
+} taken;
+
+static bool take_number(void *ctx, size_t i, const toon_row *row) {
+  taken *t = ctx;
+  if (i != t->count) return false;
+  t->numbers[t->count++] = row ? atoi((const char *)row->field.ptr + 2) : 0;
+  return t->count < t->most;
+}
+
 static void *reader(void *arg) {
   shared *s = arg;
   int last = 0;
+  toon_key many[] = {K("left"), K("none"), K("right"), K("left")};
   toon_error e;
   while (!s->stop) {
     int left = number(s->db, NULL, "left"), right = number(s->db, NULL, "right");
     if (right < left || left < last) s->bad++; /* right is read later: never older */
+    taken t = {.most = 100};
+    if (toon_get_many(s->db, NULL, many, 4, take_number, &t, &e) != TOON_OK || t.count != 4) s->bad++;
+    if (t.numbers[0] != t.numbers[2] || t.numbers[0] != t.numbers[3] || t.numbers[0] < right) s->bad++;
+    left = t.numbers[0];
     last = left;
     toon_snapshot *snapshot;
     if (toon_snapshot_open(s->db, &snapshot, &e) != TOON_OK) continue;
@@ -831,6 +849,45 @@ static void *reader(void *arg) {
     toon_snapshot_close(snapshot);
   }
   return NULL;
+}
+
+TEST(many_keys_are_read_as_one_by_one) {
+  enum { KEYS = 700 };
+  os_memfs *fs = os_memfs_new();
+  toon_db *db;
+  toon_key keys[KEYS];
+  static char names[KEYS][16];
+  REQUIRE(open_on(fs, tiny(TOON_DURABLE_CLOSE), &db) == TOON_OK);
+  for (int i = 0; i < KEYS; i++) {
+    char value[16];
+    snprintf(names[i], sizeof names[i], "key%d", i);
+    snprintf(value, sizeof value, "%d", i);
+    keys[i] = K(names[i]);
+    toon_put_options lapsing = {.expires_at = toon_now(db) + 20};
+    if (i % 5 != 1) CHECK_EQ(put_with(db, keys[i], TOON_INPUT_JSON, S(value), i % 7 == 2 ? &lapsing : NULL), TOON_OK);
+    if (i % 11 == 3) CHECK_EQ(del(db, names[i], NULL), TOON_OK);
+    if (i == 300) CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
+  }
+  toon_snapshot *then;
+  REQUIRE(toon_snapshot_open(db, &then, &err) == TOON_OK);
+  os_memfs_advance_ms(fs, 20, 20);
+  for (int i = 0; i < KEYS; i += 13) CHECK_EQ(put_with(db, keys[i], TOON_INPUT_JSON, S("-1"), NULL), TOON_OK);
+  const toon_snapshot *const moments[] = {NULL, then};
+  for (int m = 0; m < 2; m++) {
+    static taken t;
+    t = (taken){.most = 1000};
+    CHECK_EQ(toon_get_many(db, moments[m], keys, KEYS, take_number, &t, &err), TOON_OK);
+    REQUIRE(t.count == KEYS);
+    for (int i = 0; i < KEYS; i++) CHECK_EQ(t.numbers[i], number(db, moments[m], names[i]));
+  }
+  taken some = {.most = 5};
+  CHECK_EQ(toon_get_many(db, NULL, keys, KEYS, take_number, &some, &err), TOON_OK);
+  CHECK_EQ(some.count, 5);
+  CHECK_EQ(toon_get_many(db, NULL, keys, 0, take_number, &some, &err), TOON_OK);
+  CHECK_EQ(some.count, 5);
+  toon_snapshot_close(then);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  os_memfs_free(fs);
 }
 
 TEST(readers_never_see_half_of_a_commit_nor_time_run_back) {
