@@ -1,7 +1,6 @@
 'use strict'
 // JSON.* and TOON.* of the server.
 const assert = require('node:assert')
-const { once } = require('node:events')
 const { setup } = require('./support')
 const { Client, served } = require('./resp-client')
 const { encode } = require('..')
@@ -82,7 +81,7 @@ describe('documents of the server', () => {
     ]) {
       const c = new Client(small.port)
       void c.pipeline(commands)
-      await once(c.socket, 'close')
+      await c.closed()
     }
     assert.strictEqual(await client.call('GET', 'n'), null)
     await small.close()

@@ -202,7 +202,7 @@ describe('the server beside redis-server', function () {
       'MULTI', 'NOPE', 'EXEC', 'MULTI', 'GET', 'EXEC', 'MULTI', 'TIME x', 'PING', 'EXEC', 'EXEC x', 'MULTI', 'EXEC x', 'EXEC', 'MULTI', 'PING', 'ECHO x', 'SELECT 0', 'CLIENT GETNAME', 'DBSIZE', 'FLUSHALL', 'UNWATCH', 'EXEC', 'MULTI x', 'UNWATCH x', 'MULTI', 'RESET', 'EXEC', 'QUIT'
     ]
     for (const text of commands) await compare([text.split(' ')], 'one by one')
-    await Promise.all([ours, theirs].map(c => c.socket.closed || once(c.socket, 'close')))
+    await Promise.all([ours, theirs].map(c => c.closed()))
   })
 
   for (const [family, counts] of Object.entries({ strings: [8, 400], keys: [8, 400], hashes: [8, 400], transactions: [8, 400] })) {

@@ -2,6 +2,7 @@
 // What the tests of the server speak to it with: a client that knows no more of the protocol than they need. Replies come as { error },
 // null, numbers, latin1 strings and arrays; pushes of RESP3 are gathered in `pushes`.
 const net = require('node:net')
+const { once } = require('node:events')
 
 class Client {
   // where: a port of this machine, or the path of a socket. typed: replies come with their types, as [type, value].
@@ -37,6 +38,9 @@ class Client {
   }
 
   close () { this.socket.destroy() }
+
+  // Until the connection has ended, which it may have before anyone waits.
+  async closed () { if (!this.socket.closed) await once(this.socket, 'close') }
 }
 
 function encode (args) {

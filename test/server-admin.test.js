@@ -102,7 +102,7 @@ describe('the server, administered', () => {
         const client = await connect(server)
         client.write(bytes)
         assert.deepStrictEqual(await client.reply(), { error: `ERR Protocol error: ${error}` })
-        await once(client.socket, 'close')
+        await client.closed()
       }
     })
 
@@ -136,7 +136,7 @@ describe('the server, administered', () => {
       assert.strictEqual(server.url, `rediss://127.0.0.1:${server.port}`)
       const client = new Client(server.port)
       client.write('PING\r\n') // in clear
-      await once(client.socket, 'close')
+      await client.closed()
       const socket = tls.connect(server.port, '127.0.0.1', { ca: read('cert.pem') })
       await once(socket, 'secureConnect')
       const replies = []
@@ -236,10 +236,10 @@ describe('the server, administered', () => {
       const address = `127.0.0.1:${two.socket.localPort}`
       assert.strictEqual(await root.call('CLIENT', 'KILL', 'ID', await one.call('CLIENT', 'ID')), 1)
       assert.strictEqual(await root.call('CLIENT', 'KILL', address), 'OK')
-      await Promise.all([one, two].map(c => c.socket.closed || once(c.socket, 'close')))
+      await Promise.all([one, two].map(c => c.closed()))
       assert.strictEqual(await root.call('CLIENT', 'KILL', 'USER', 'bob'), 1)
       assert.strictEqual(await root.call('CLIENT', 'KILL', 'USER', 'root', 'SKIPME', 'no'), 1)
-      await once(root.socket, 'close')
+      await root.closed()
     })
 
     it('leaves out replies when it is told so', async () => {
@@ -268,7 +268,7 @@ describe('the server, administered', () => {
       const server = await listen()
       const client = await connect(server)
       client.write('SHUTDOWN NOSAVE\r\n')
-      await once(client.socket, 'close')
+      await client.closed()
       await server.close()
       const other = await listen()
       const shutdown = once(other, 'shutdown')
@@ -286,7 +286,7 @@ describe('the server, administered', () => {
       const [watcher, client] = [await connect(server), await connect(server)]
       await watcher.call('MONITOR')
       watcher.socket.pause()
-      const closed = once(watcher.socket, 'close')
+      const closed = watcher.closed()
       let open = true
       notice.then(() => { open = false })
       while (open) await client.call('ECHO', 'x'.repeat(60000))
@@ -301,11 +301,11 @@ describe('the server, administered', () => {
       const client = await connect(server)
       await client.call('SET', 'a', 'x'.repeat(60000))
       client.write(encode(['MGET', 'a', 'a', 'a']))
-      await once(client.socket, 'close')
+      await client.closed()
       const other = await connect(server) // as much memory as this asks for is not there
       const notice = once(server, 'notice')
       other.write(encode(['MGET', ...Array.from({ length: 50000 }, () => 'a')]))
-      await once(other.socket, 'close')
+      await other.closed()
       assert.match((await notice)[1], /leaves 1\d{5} bytes of replies unread/)
     })
 
@@ -313,7 +313,7 @@ describe('the server, administered', () => {
       const server = await listen({ idleTimeout: 1000 })
       const [idle, watcher] = [await connect(server), await connect(server)]
       await watcher.call('MONITOR')
-      await once(idle.socket, 'close')
+      await idle.closed()
       assert.strictEqual(await watcher.call('PING'), 'PONG')
     })
 
@@ -333,7 +333,7 @@ describe('the server, administered', () => {
         const client = await connect(server)
         const notice = once(server, 'notice')
         client.write(`${head}\r\nSET taken 1\r\n`)
-        await once(client.socket, 'close')
+        await client.closed()
         assert.match((await notice)[1], /connection \d+ from \S+ is closed: it speaks HTTP/)
       }
       assert.strictEqual(await (await connect(server)).call('EXISTS', 'taken'), 0)
@@ -346,7 +346,7 @@ describe('the server, administered', () => {
         const client = await connect(server)
         client.write(bytes)
         assert.deepStrictEqual(await client.reply(), { error: `ERR Protocol error: ${error}` })
-        await once(client.socket, 'close')
+        await client.closed()
       }
     })
   })

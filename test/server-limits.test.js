@@ -173,7 +173,7 @@ describe('limits of the server', () => {
           [...many(50000, 'SUBSCRIBE')], ['CLIENT', 'LIST', 'ID', ...Array(50000).fill('7')], undefined]) {
           const c = new Client(server.port)
           c.pipeline(commands ? [commands] : ['MULTI', ...Array(60000).fill('COMMAND'), 'EXEC']).catch(() => {})
-          await once(c.socket, 'close')
+          await c.closed()
         }
         console.log(process.resourceUsage().maxRSS)
         await server.close()
@@ -267,9 +267,9 @@ describe('limits of the server', () => {
     assert.deepStrictEqual(commands, ['"SET" "x" "1"', '"GET" "x"', '"EXEC"', '"PING"'])
     assert.strictEqual(await client.call('CLIENT', 'KILL', 'LADDR', '127.0.0.1:1'), 0)
     assert.strictEqual(await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'), 1)
-    await once(sub.socket, 'close')
+    await sub.closed()
     assert.strictEqual(await client.call('CLIENT', 'KILL', 'LADDR', `127.0.0.1:${server.port}`), 2)
-    await Promise.all([multi, watcher].map(c => c.socket.closed || once(c.socket, 'close')))
+    await Promise.all([multi, watcher].map(c => c.closed()))
   })
 
   it('counts keys that have lapsed, hits and misses', async () => {

@@ -126,7 +126,7 @@ describe('the server', () => {
     const replies = [client.reply(), client.reply()]
     client.write(Buffer.concat([encode(['SET', 'a', '1']), Buffer.from('*1\r\nx\r\n')]))
     assert.deepStrictEqual(await Promise.all(replies), ['OK', { error: "ERR Protocol error: expected '$', got 'x'" }])
-    await once(client.socket, 'close')
+    await client.closed()
   })
 
   it('refuses a value over maxValueSize and a long key, and keeps the connection', async () => {
@@ -166,14 +166,14 @@ describe('the server', () => {
     await first.call('PING')
     const second = new Client(few.port)
     assert.deepStrictEqual(await second.reply(), { error: 'ERR max number of clients reached' })
-    await once(second.socket, 'close')
+    await second.closed()
     first.close()
     await few.close()
   })
 
   it('closes connections with the server and the server with the store', async () => {
     await client.call('SET', 'a', 1)
-    const closed = once(client.socket, 'close')
+    const closed = client.closed()
     await db.close()
     await closed
     assert.strictEqual(server.close(), server.close())
