@@ -67,7 +67,7 @@ export interface StoreOptions {
 export interface OpenOptions extends StoreOptions {
   /** rows that the cache keeps at most, 0 = no cache; default 10000. A server of listen() has one of its own with the same bounds */
   capacity?: number
-  /** bytes that the cache takes at most; default 64 MiB */
+  /** bytes that the cache takes at most, and as many again each for bytes kept ready in C and for a server; default 64 MiB */
   cacheBytes?: number
 }
 

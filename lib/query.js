@@ -173,7 +173,10 @@ class Found {
 
   async #fetchAsync () {
     // Regular expressions are matched on this thread, so what has one is read on it; others get their turn in between.
-    if (this.#test !== undefined && this.#query !== 0) await new Promise(resolve => setImmediate(resolve))
+    if (this.#test !== undefined && this.#query !== 0) {
+      await new Promise(resolve => setImmediate(resolve))
+      if (this.#at < this.#chunk.length) return true // next() was called meanwhile
+    }
     if (this.#test !== undefined || this.#query === 0) return this.#fetch()
     try {
       this.#signal?.throwIfAborted()

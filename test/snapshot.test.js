@@ -67,6 +67,20 @@ describe('snapshot', () => {
     now.close()
   })
 
+  it('reads many keys and rows that were written again and again', async () => {
+    const db = await openStore()
+    await db.put('a', 1)
+    await db.rows.put('first')
+    const then = db.snapshot()
+    for (const n of [2, 3, 4]) {
+      await db.put('a', n)
+      await db.rows.update(0, `${n}th`)
+    }
+    assert.deepEqual(then.getMany(['a', 'none', 'a']), [1, undefined, 1])
+    assert.deepEqual(then.rows.getMany([0, 1]), ['first', undefined])
+    assert.deepEqual(db.getMany(['a', 'none']), [4, undefined])
+  })
+
   it('does not see a key that came later, and still sees one that lapsed', async () => {
     const db = await openStore()
     let then

@@ -12,7 +12,7 @@ static int32_t length_of(const toon_row *row) {
 
 enum { HOT_MIN = 128 }; /* bytes of text from which on the cache is quicker than to decode it */
 
-/* Bytes that are read often, from the cache in C. False if they are not there, or anything is in the way: the way past the cache
+/* Bytes that are read often (and, as a Buffer, what they were replaced by), from the cache in C. False if they are not there, or anything is in the way: the way past the cache
  * finds out. */
 static bool get_hot(Env *e, Store *store, toon_key key, int mode, napi_value *out) {
   toon_row facts;
@@ -23,7 +23,8 @@ static bool get_hot(Env *e, Store *store, toon_key key, int mode, napi_value *ou
     return false;
   e->text.len = 0;
   if (toon_cache_get(store->cache, key, &e->text, &facts, &found, &err) != TOON_OK || !found ||
-      (facts.flags & 7) != TOON_BYTES || make_bytes(e, toon_buf_slice(&e->text), out, &kind, &err) != TOON_OK)
+      (mode == MODE_VALUE && (facts.flags & 7) != TOON_BYTES) ||
+      make_bytes(e, toon_buf_slice(&e->text), out, &kind, &err) != TOON_OK)
     return false;
   e->shared->version = (double)facts.version;
   e->shared->expires_at = (double)facts.expires_at;
@@ -62,7 +63,7 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   }
   uint8_t kind;
   toon_status status = TOON_OK;
-  if (watched && (row.flags & 7) == TOON_BYTES && row.field.len >= HOT_MIN) vote_hot(store, key);
+  bool hot = watched && (row.flags & 7) == TOON_BYTES && row.field.len >= HOT_MIN;
   if (c.integer(2) == MODE_FACTS)
     kind = KIND_READY;
   else
@@ -71,6 +72,7 @@ napi_value js_get(napi_env env, napi_callback_info info) {
   e->shared->expires_at = (double)row.expires_at;
   e->shared->length = length_of(&row);
   toon_row_release(store->db, &row);
+  if (hot) vote_hot(store, key);
   e->shared->keep = watched && toon_watch_unchanged(store->db, &stamp);
   e->shared->slot = (int32_t)stamp.slot;
   e->shared->version_word = (int32_t)stamp.version;

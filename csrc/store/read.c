@@ -130,18 +130,23 @@ static void prefetch_entry(const store_view *view, uint64_t hash) {
   for (size_t i = 0; i < view->run_count; i++) index_run_prefetch_entry(view->raw_runs[i], hash);
 }
 
-/* Where the rows of all keys are, as the view shows them at the horizon. *cut: what should be seen is gone already. */
+/* Where the rows of all keys are, as the view shows them at the horizon. *cut: what should be seen is gone already. NULL for a
+ * snapshot: what it sees is kept, and only what is newer may have been dropped. */
 static toon_status find_places(const store_view *view, index_horizon horizon, int64_t at, const toon_key *keys,
                                size_t count, place *places, bool *cut, toon_error *err) {
-  *cut = false;
   for (size_t i = 0; i < count && i < SLOTS_AHEAD; i++) view_prefetch(view, places[i].hash);
-  for (size_t i = 0; i < count && !*cut; i++) {
+  for (size_t i = 0; i < count; i++) {
     place *p = &places[i];
+    bool passed = false;
     if (i + SLOTS_AHEAD < count) view_prefetch(view, places[i + SLOTS_AHEAD].hash);
     if (i + ENTRIES_AHEAD < count) prefetch_entry(view, places[i + ENTRIES_AHEAD].hash);
     p->found = false;
     if (keys[i].len > TOON_KEY_MAX || keys[i].space >= TOON_SPACES) continue;
-    TOON_TRY(view_get_at(view, 0, keys[i], p->hash, horizon, &p->entry, &p->found, cut, err));
+    TOON_TRY(view_get_at(view, 0, keys[i], p->hash, horizon, &p->entry, &p->found, &passed, err));
+    if (cut && passed) {
+      *cut = true;
+      break;
+    }
     if (p->found && (p->entry.kind == INDEX_DELETE || lapsed(&p->entry, at))) p->found = false;
   }
   return TOON_OK;
@@ -167,6 +172,7 @@ static toon_status get_many(store_engine *engine, const toon_snapshot *snapshot,
   index_horizon horizon;
   uint32_t token = guard_enter(&engine->guard);
   toon_status status = TOON_OK;
+  *cut = false;
   if (snapshot) {
     view = atomic_load_explicit(&snapshot->view, memory_order_seq_cst);
     horizon = snapshot->horizon;
@@ -177,8 +183,8 @@ static toon_status get_many(store_engine *engine, const toon_snapshot *snapshot,
     horizon = view_horizon(view, sequence);
   }
   if (status == TOON_OK)
-    status =
-        find_places(view, horizon, snapshot ? snapshot->now : engine_now_ms(engine), keys, count, places, cut, err);
+    status = find_places(view, horizon, snapshot ? snapshot->now : engine_now_ms(engine), keys, count, places,
+                         snapshot ? NULL : cut, err);
   /* Given up meanwhile: what it should see may have been dropped from under us. */
   if (status == TOON_OK && snapshot && !atomic_load_explicit(&snapshot->view, memory_order_acquire))
     status = snapshot_gone(err);

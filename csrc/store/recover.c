@@ -61,7 +61,7 @@ static toon_status look_around(recovery *r, toon_error *err) {
   return manifest_read(engine->vfs, engine->directory, &r->manifest, &r->state, err);
 }
 
-static toon_status corrupt(recovery *r, uint32_t segment, uint64_t offset, toon_error *err, const char *what) {
+toon_status recovery_corrupt(recovery *r, uint32_t segment, uint64_t offset, toon_error *err, const char *what) {
   toon_buf path = {0};
   if (log_segment_path(r->engine->directory, segment, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
   toon_fail_at(err, TOON_ECORRUPT, (char *)path.ptr, (int64_t)offset, "%s; restore a backup%s", what,
@@ -88,6 +88,14 @@ static void drop_from(recovery *r, size_t at) {
   r->found_count = at;
 }
 
+/* Older than the replay position and not in a sound manifest: what a compaction has replaced. Nothing in it matters. */
+static bool is_replaced(const recovery *r, uint32_t id) {
+  if (r->state != MANIFEST_SOUND || id >= r->manifest.replay_segment) return false;
+  for (size_t i = 0; i < r->manifest.segment_count; i++)
+    if (r->manifest.segments[i].id == id) return false;
+  return true;
+}
+
 /* Read the headers; agree on the store id; drop a last file whose creation was cut short, or, in a repair, the log from a
  * damaged header on. */
 static toon_status check_headers(recovery *r, toon_error *err) {
@@ -100,7 +108,8 @@ static toon_status check_headers(recovery *r, toon_error *err) {
     const char *wrong = NULL;
     uint64_t offset = 0;
     if (i && f->id - r->found[i - 1].id > HOLE_MAX)
-      return corrupt(r, f->id, 0, err, "the numbers of the segments have a hole that no compaction leaves");
+      return recovery_corrupt(r, f->id, 0, err, "the numbers of the segments have a hole that no compaction leaves");
+    if (is_replaced(r, f->id)) continue;
     toon_status status = log_segment_inspect(engine->vfs, engine->directory, f->id, &header, err);
     if (status == TOON_EFORMAT && err->offset == 0 && (r->state == MANIFEST_SOUND || (i && engine->options.repair)))
       wrong = "the segment's header is damaged";
@@ -118,7 +127,7 @@ static toon_status check_headers(recovery *r, toon_error *err) {
     if (wrong) {
       /* Nothing is before the first. And without a manifest the id may be wrong in the header that was believed. */
       bool certain = i && (!offset || r->state == MANIFEST_SOUND);
-      if (!engine->options.repair || !certain) return corrupt(r, f->id, offset, err, wrong);
+      if (!engine->options.repair || !certain) return recovery_corrupt(r, f->id, offset, err, wrong);
       drop_from(r, i);
       break;
     }
@@ -155,7 +164,8 @@ static toon_status check_recorded_end(recovery *r, uint32_t id, uint64_t positio
     while (start > 1 && tail[start - 2] != '\n') start--;
     start -= start > 0;
     if (got != want || !log_frame_parse(toon_slice_of(tail + start, got - start), &frame) || frame.crc != crc)
-      status = corrupt(r, id, position, err, "the log does not hold the commit that the manifest records here");
+      status =
+          recovery_corrupt(r, id, position, err, "the log does not hold the commit that the manifest records here");
   }
   if (file) engine->vfs->close(engine->vfs, file);
   toon_buf_free(&path);
@@ -172,16 +182,17 @@ static toon_status check_manifest(recovery *r, toon_error *err) {
   for (size_t i = 0; i < m->segment_count; i++) {
     const manifest_segment *s = &m->segments[i];
     found_segment *f = find_segment(r, s->id);
-    if (!f) return corrupt(r, s->id, 0, err, "a segment of the log is missing");
+    if (!f) return recovery_corrupt(r, s->id, 0, err, "a segment of the log is missing");
     f->must_reach = s->bytes;
     f->dead = s->dead;
     f->overhead = s->overhead;
     f->deletes = s->deletes;
     f->last_crc = s->crc;
     if (s->bytes < LOG_HEADER_SIZE || f->file_size < s->bytes)
-      return corrupt(r, s->id, f->file_size, err, "the segment is shorter than the manifest records");
+      return recovery_corrupt(r, s->id, f->file_size, err, "the segment is shorter than the manifest records");
     if (m->clean && f->file_size != s->bytes)
-      return corrupt(r, s->id, s->bytes, err, "the store was closed, yet the log goes on behind its recorded end");
+      return recovery_corrupt(r, s->id, s->bytes, err,
+                              "the store was closed, yet the log goes on behind its recorded end");
     if (s->bytes > LOG_HEADER_SIZE) TOON_TRY(check_recorded_end(r, s->id, s->bytes, s->crc, err));
   }
   const manifest_segment *last = &m->segments[m->segment_count - 1];
@@ -191,7 +202,7 @@ static toon_status check_manifest(recovery *r, toon_error *err) {
     /* A roll that failed may have left the next one, without a group: it becomes the tail. */
     bool stray = i + 1 == r->found_count && f->id == m->replay_segment + 1 && f->file_size == LOG_HEADER_SIZE;
     if (m->clean && !f->listed && f->id > m->replay_segment && !stray)
-      return corrupt(r, f->id, 0, err, "the store was closed, yet there is a later segment");
+      return recovery_corrupt(r, f->id, 0, err, "the store was closed, yet there is a later segment");
   }
   return TOON_OK;
 }
@@ -249,11 +260,11 @@ static toon_status check_list(recovery *r, toon_error *err) {
   while (list.len && log_take_segments(&list, &first, &last)) {
     while (i < r->found_count && r->found[i].id < first) i++;
     for (uint64_t id = first; id <= last; id++, i++)
-      if (i == r->found_count || r->found[i].id != id) return corrupt(r, (uint32_t)id, 0, err, missing);
+      if (i == r->found_count || r->found[i].id != id) return recovery_corrupt(r, (uint32_t)id, 0, err, missing);
   }
   while (i < r->found_count && r->found[i].id <= r->list_segment) i++;
   for (uint64_t id = (uint64_t)r->list_segment + 1; i < r->found_count; i++, id++)
-    if (r->found[i].id != id) return corrupt(r, (uint32_t)id, 0, err, missing);
+    if (r->found[i].id != id) return recovery_corrupt(r, (uint32_t)id, 0, err, missing);
   return TOON_OK;
 }
 
@@ -561,8 +572,7 @@ static void remove_replaced_segments(recovery *r) {
   size_t kept = 0;
   for (size_t i = 0; i < r->found_count; i++) {
     found_segment *f = &r->found[i];
-    bool replaced = r->state == MANIFEST_SOUND && !f->listed && f->id < r->manifest.replay_segment;
-    if (!replaced) {
+    if (!is_replaced(r, f->id)) {
       r->found[kept++] = *f;
       continue;
     }
@@ -606,7 +616,7 @@ static toon_status recover(recovery *r, bool may_create, toon_error *err) {
   if (!r->found) return toon_fail(err, TOON_ENOMEM, NULL);
   r->state = MANIFEST_MISSING;
   TOON_TRY(look_around(r, err));
-  if (!r->found_count && r->state != MANIFEST_MISSING) return corrupt(r, 0, 0, err, "the log is missing");
+  if (!r->found_count && r->state != MANIFEST_MISSING) return recovery_corrupt(r, 0, 0, err, "the log is missing");
   if (r->found_count) TOON_TRY(check_headers(r, err));
   if (!r->found_count) { /* nothing, or a file whose creation was cut short */
     if (engine->options.read_only || !may_create) return engine_absent(engine->directory, &engine->options, err);

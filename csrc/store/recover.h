@@ -38,6 +38,9 @@ typedef struct recovery {
   uint32_t list_segment; /* it stands in this one */
 } recovery;
 
+/* TOON_ECORRUPT at a place of a segment, with the way out: a backup, or a repair if this is none. */
+toon_status recovery_corrupt(recovery *r, uint32_t segment, uint64_t offset, toon_error *err, const char *what);
+
 /* Replay the log from the recorded position (all of it to rebuild) into the engine's delta. Gives the place where the log
  * ends, and the last sequence known to be synced. TOON_ECORRUPT if what is wrong there cannot be a torn tail, unless the
  * store is opened with repair. Changes nothing on disk but run files that no manifest names. */

@@ -100,13 +100,7 @@ static toon_status judge(recovery *r, size_t index, uint64_t offset, toon_error 
   for (size_t i = index + 1; !what && i < r->found_count; i++)
     if (r->found[i].must_reach)
       what = "a commit that was safely on disk is damaged (the manifest knows later segments)";
-  if (!what) return TOON_OK;
-  toon_buf path = {0};
-  if (log_segment_path(r->engine->directory, f->id, &path) != TOON_OK) return toon_fail(err, TOON_ENOMEM, NULL);
-  toon_fail_at(err, TOON_ECORRUPT, (char *)path.ptr, (int64_t)offset,
-               "%s; restore a backup, or open with repair: true to keep what is before it", what);
-  toon_buf_free(&path);
-  return TOON_ECORRUPT;
+  return what ? recovery_corrupt(r, f->id, offset, err, what) : TOON_OK;
 }
 
 /* So much log that memory for its entries is worth a thread. */
@@ -189,5 +183,6 @@ toon_status replay_log(recovery *r, size_t *end_index, uint64_t *end_offset, uin
   if (ahead) index_pool_run_ahead(&r->engine->pool);
   toon_status status = replay_groups(r, end_index, end_offset, synced, err);
   if (ahead) index_pool_end_ahead(&r->engine->pool);
+  if (ahead && r->engine->options.read_only) index_pool_trim(&r->engine->pool); /* no thread will */
   return status;
 }

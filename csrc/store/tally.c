@@ -48,8 +48,10 @@ static size_t probe_delta(const index_delta *delta, below *b, probe *probes, siz
   for (size_t i = 0; i < count; i++) {
     index_entry entry;
     bool cut;
-    if (i + 16 < count) index_delta_prefetch(delta, probes[i + 16].hash);
-    if (i + 16 < count) index_node_prefetch(probes[i + 16].node); /* they lie in memory as they came */
+    if (i + 16 < count) {
+      index_delta_prefetch(delta, probes[i + 16].hash);
+      index_node_prefetch(probes[i + 16].node); /* they lie in memory as they came */
+    }
     if (i + 8 < count) index_delta_prefetch_node(delta, probes[i + 8].hash);
     if (index_delta_get(delta, index_node_key(probes[i].node), probes[i].hash, INDEX_NEWEST, &entry, &cut))
       count_below(b, probes[i].node, &entry);
@@ -64,8 +66,10 @@ static toon_status probe_run(index_run *run, below *b, probe *probes, size_t *co
   for (size_t i = 0; i < n; i++) {
     index_entry entry;
     bool found;
-    if (i + 24 < n) index_run_prefetch(run, probes[i + 24].hash);
-    if (i + 24 < n) index_node_prefetch(probes[i + 24].node);
+    if (i + 24 < n) {
+      index_run_prefetch(run, probes[i + 24].hash);
+      index_node_prefetch(probes[i + 24].node);
+    }
     if (i + 12 < n) index_run_prefetch_entry(run, probes[i + 12].hash);
     TOON_TRY(index_run_get(run, index_node_key(probes[i].node), probes[i].hash, &entry, &found, err));
     if (found)

@@ -591,15 +591,14 @@ TEST(a_failed_manifest_leaves_no_file_behind) {
       CHECK_EQ(put(db, fresh[i], "1"), TOON_OK);
       CHECK_EQ(toon_checkpoint(db, &err), TOON_OK);
     }
-    int files = -1;
-    for (int i = 0; i < 6000 && files != (int)stat_of(db, "segments"); i++) { /* the background thread is at it */
+    int files = 0, segments = -1;
+    for (int i = 0; i < 6000 && files != segments; i++) { /* the background thread is at it */
       if (i) usleep(10000);
       files = 0;
       vfs->list(vfs, "/d", visit_segment, &files);
+      segments = (int)stat_of(db, "segments");
     }
-    if (files != (int)stat_of(db, "segments")) {
-      if (!left++) fprintf(stderr, "rename %d: %d segments, %d files\n", n, (int)stat_of(db, "segments"), files);
-    }
+    if (files != segments && !left++) fprintf(stderr, "rename %d: %d segments, %d files\n", n, segments, files);
     CHECK_EQ(toon_close(db, &err), TOON_OK);
     os_memfs_free(fs);
   }

@@ -119,6 +119,37 @@ TEST(segments_that_compactions_have_removed_are_not_missed) {
   os_memfs_free(fs);
 }
 
+/* Its file could not be unlinked, or a reader held it when the process was killed. */
+TEST(what_a_compaction_has_replaced_may_be_damaged) {
+  static const char *const contents[] = {"", "TOON", "no header at all, but as long as one or longer"};
+  int replaced = 0;
+  fs = os_memfs_new();
+  REQUIRE(open_on(fs, options(), &db) == TOON_OK);
+  fill(0);
+  fill(1);
+  CHECK_EQ(toon_compact(db, NULL, NULL, &err), TOON_OK);
+  CHECK_EQ(toon_close(db, &err), TOON_OK);
+  while (is_there(fs, replaced)) replaced++;
+  for (int i = 0; i < 6; i++) {
+    os_file *file;
+    char path[32];
+    os_memfs *after = killed(fs);
+    os_vfs *vfs = os_memfs_vfs(after);
+    toon_options o = options();
+    o.repair = i >= 3;
+    segment_path(path, sizeof path, replaced);
+    REQUIRE(vfs->open(vfs, path, OS_WRITE | OS_CREATE, &file) == 0);
+    CHECK_EQ(vfs->pwrite(vfs, file, contents[i % 3], strlen(contents[i % 3]), 0), 0);
+    vfs->close(vfs, file);
+    REQUIRE(open_on(after, o, &db) == TOON_OK);
+    CHECK(whole(1));
+    CHECK(!is_there(after, replaced));
+    CHECK_EQ(toon_close(db, &err), TOON_OK);
+    os_memfs_free(after);
+  }
+  os_memfs_free(fs);
+}
+
 /* A log as a version before the lists wrote it. */
 static void old_segment(uint32_t id, uint64_t sequence, const char *text) {
   log_segment *s;
