@@ -7,6 +7,7 @@ const path = require('node:path')
 const { CASES } = require('./cases')
 const { table, markdown, writeSection } = require('./report')
 const { chart } = require('./chart')
+const reasons = require('./reasons')
 
 const FIGURES = path.join(__dirname, 'results.json')
 const CHART = path.join(__dirname, 'chart.svg')
@@ -16,6 +17,14 @@ function kept () {
   return JSON.parse(fs.readFileSync(FIGURES, 'utf8'))
 }
 
+// What misses a goal, and why.
+function misses (rows) {
+  const names = new Map(Object.entries(CASES).map(([name, { title }]) => [title, name]))
+  const missed = rows.slice(1).filter(row => row.at(-1).includes('missed'))
+  if (missed.length === 0) return 'Every goal is met.'
+  return `Goals that were missed, and why:\n\n${missed.map(([title]) => `- **${title}**: ${reasons[names.get(title)] ?? 'not known'}.`).join('\n')}`
+}
+
 function section ({ facts, cases }, figures) {
   const dates = Object.values(cases).map(({ date }) => date).sort()
   const commits = new Map()
@@ -23,6 +32,7 @@ function section ({ facts, cases }, figures) {
   const missing = Object.keys(CASES).filter(name => !(name in cases))
   const note = missing.length === 0 ? '' : ` Not measured with three rounds yet: ${missing.join(', ')}.`
   const measured = [...commits].map(([commit, names]) => `commit ${commit}: ${names.join(', ')}`).join('; ')
+  const rows = table(figures)
   const when = dates[0] === dates.at(-1) ? dates[0] : `${dates[0]} to ${dates.at(-1)}`
   return `## The store
 
@@ -38,7 +48,9 @@ cache of their own; lru-cache and a Map store nothing and are there for comparis
 does nothing but what Node-API and V8 ask for, reading the key and making the value of memory that it lies in ready. "Rust": what was once published for an engine of
 this kind in Rust, in process.
 
-${markdown(table(figures))}
+${markdown(rows)}
+
+${misses(rows)}
 
 What each case is:
 
